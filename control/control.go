@@ -1,0 +1,97 @@
+// Package control is the loop: observe, decide, act; and the journal of what
+// was decided. It reads demand and the cluster, calls scale.Decide, and is the
+// only writer of desired counts. It must not know of the engine, the router,
+// the configuration file or any adapter: all come in as interfaces.
+package control
+
+import (
+	"log/slog"
+	"time"
+
+	"plimsoll"
+	"plimsoll/demand"
+	"plimsoll/platform"
+	"plimsoll/scale"
+)
+
+// Options make a Loop. Platform and Services are required.
+type Options struct {
+	Platform platform.Cluster
+	Services []Service
+	// Dir is where overrides and the decisions' memory are kept over a
+	// restart; empty keeps them in memory only.
+	Dir string
+	// Tick is the safety net: the longest time between two steps. Default 2 s.
+	Tick time.Duration
+	// Settle is the shortest time between two steps: wakes within it are
+	// served together. Default 20 ms.
+	Settle time.Duration
+	// DryRun decides and records, and changes nothing.
+	DryRun bool
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Service is one service under control with the sources of its triggers.
+type Service struct {
+	Policy scale.Policy
+	// Sources has one entry for each of Policy.Triggers, in that order.
+	Sources []Source
+}
+
+// Source is a trigger's source and how it is read.
+type Source struct {
+	Source demand.Source
+	// Interval is the shortest time between two reads unless the source itself
+	// says that it changed. 0 reads at each step.
+	Interval time.Duration
+	// Timeout bounds one read. Default 5 s.
+	Timeout time.Duration
+	// MaxAge is when the last good reading has gone stale. Default
+	// 3 x Interval, at least 15 s.
+	MaxAge time.Duration
+}
+
+// State is what the loop last saw and decided: the one value that the API, the
+// terminal and the metrics show. It is never changed after it is published.
+type State struct {
+	// Step counts the steps since the start; 0 is before the first.
+	Step    uint64
+	At      time.Time
+	Cluster plimsoll.Cluster
+	Plan    scale.Plan
+	// Overrides are those in force.
+	Overrides map[string]scale.Override
+	// Problem is why the last step decided nothing; empty if it did.
+	Problem string
+	// Took is how long the step lasted.
+	Took time.Duration
+}
+
+// Decision is a line of the journal: a change and what came of it.
+type Decision struct {
+	// Seq grows by one with each decision since the start.
+	Seq     uint64    `json:"seq"`
+	At      time.Time `json:"at"`
+	Service string    `json:"service"`
+	From    int       `json:"from"`
+	To      int       `json:"to"`
+	Want    int       `json:"want"`
+	Grant   int       `json:"grant"`
+	Reason  string    `json:"reason"`
+	// Outcome is "done", "dry-run" or "failed: …".
+	Outcome string `json:"outcome"`
+}
+
+// Event is something that the loop saw happen in the cluster or to a source,
+// found by comparing one snapshot with the next.
+type Event struct {
+	Seq     uint64    `json:"seq"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"` // task-running, task-stopping, task-stopped, task-lost, host-joined, host-left, host-draining, demand-failed, demand-recovered, step-failed, …
+	Service string    `json:"service,omitempty"`
+	Task    string    `json:"task,omitempty"` // id
+	Host    string    `json:"host,omitempty"` // EC2 instance id
+	Message string    `json:"message"`
+}

@@ -1,0 +1,96 @@
+// Package platform is the seam to where tasks run. The control loop and the
+// deployment of a compose file see a cluster through it and nothing else. It
+// knows no vendor and none of the decisions; platform/ecs is the adapter for
+// ECS, and platform/platformtest the contract that every adapter passes.
+package platform
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"plimsoll"
+)
+
+// ErrNotFound is wrapped by the errors about a cluster, service or task that
+// does not exist.
+var ErrNotFound = errors.New("not found")
+
+// ErrProtected is wrapped by the error of a change that would have stopped a
+// protected task.
+var ErrProtected = errors.New("task is protected")
+
+// Cluster is what the control loop needs of a platform.
+type Cluster interface {
+	// Snapshot reads the whole cluster: every page of every list. A part that
+	// cannot be read fails the whole.
+	Snapshot(ctx context.Context) (plimsoll.Cluster, error)
+	// SetDesired sets the desired count of a service. It wraps ErrNotFound
+	// for an unknown service.
+	SetDesired(ctx context.Context, service string, desired int) error
+}
+
+// Watcher is the optional ability of a platform to say that something in the
+// cluster changed. The channel is never closed and holds at most one notice.
+type Watcher interface {
+	Changed() <-chan struct{}
+}
+
+// Deployer is the optional ability to create and remove services.
+type Deployer interface {
+	// Deploy makes the service exist as the specification says, and leaves a
+	// service alone whose digest has not changed. The desired count of a
+	// service that exists already is kept.
+	Deploy(ctx context.Context, spec ServiceSpec) error
+	// Remove deletes a service and lets its tasks stop. It is no error if the
+	// service does not exist.
+	Remove(ctx context.Context, service string) error
+}
+
+// TaskStopper is the optional ability to stop one task by its ARN.
+type TaskStopper interface {
+	StopTask(ctx context.Context, arn, reason string) error
+}
+
+// Protector is the optional ability to protect tasks from being stopped by
+// scale-in. Expires is ignored when protecting is false.
+type Protector interface {
+	Protect(ctx context.Context, service string, arns []string, protecting bool, expires time.Duration) error
+}
+
+// ServiceSpec is a service to be deployed: one container, as compose files
+// have it.
+type ServiceSpec struct {
+	// Name is the service's name, and its task definition's family.
+	Name string
+	// Desired is the count to create the service with.
+	Desired   int
+	Container ContainerSpec
+	// Tags are put on the service.
+	Tags map[string]string
+}
+
+// ContainerSpec is the one container of a ServiceSpec.
+type ContainerSpec struct {
+	// Image may be empty where the platform runs plain processes.
+	Image       string
+	EntryPoint  []string
+	Command     []string
+	WorkingDir  string
+	User        string
+	Environment map[string]string
+	Reserved    plimsoll.Resources
+	Ports       []PortSpec
+	// StopTimeout is the time between SIGTERM and SIGKILL; 0 is the platform's
+	// default (30 s on ECS).
+	StopTimeout time.Duration
+	// HealthCheck, if any, is a command in ECS's form (CMD or CMD-SHELL first).
+	HealthCheck []string
+}
+
+// PortSpec is a port of a container; HostPort 0 is dynamic.
+type PortSpec struct {
+	ContainerPort int
+	HostPort      int
+	Protocol      string // "tcp" or "udp"
+}

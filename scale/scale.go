@@ -1,0 +1,192 @@
+// Package scale turns demand into counts: Decide is a pure function from an
+// Input to a Plan. Time comes in as Input.Now, memory comes in and goes out; it
+// does no I/O, logs nothing, locks nothing and starts no goroutine. The same
+// function serves the live loop, --dry-run, explain and a simulation.
+package scale
+
+import (
+	"time"
+
+	"plimsoll"
+)
+
+// Input is all that a decision rests on.
+type Input struct {
+	Now time.Time
+	// Cluster is a complete and fresh snapshot. Services that are in it and
+	// not among Policies are left alone, but what they hold is counted.
+	Cluster plimsoll.Cluster
+	// Policies are the services under control, in the file's order.
+	Policies []Policy
+	// Readings has the readings of each service's triggers, by service name,
+	// in the order of its Triggers.
+	Readings map[string][]Reading
+	// Overrides are the floors and pauses that people have set, by service.
+	Overrides map[string]Override
+	Memory    Memory
+}
+
+// Policy is what the file says of one service.
+type Policy struct {
+	Service string
+	// Priority 1 is the highest. Equal priorities are served in the order of
+	// the file.
+	Priority int
+	// Min and Max bound the count; Min is guaranteed before any want of
+	// another service is met.
+	Min, Max int
+	// Remainder services want Max, and get what nobody else wants.
+	Remainder bool
+	// Reserved is what one task reserves, for a service not yet in the cluster.
+	Reserved plimsoll.Resources
+	Triggers []Trigger
+	Behavior Behavior
+}
+
+// Trigger says how a reading becomes a count.
+type Trigger struct {
+	// Name is shown in reasons: "aws-sqs-queue jobs".
+	Name string
+	// Mode is Average or Ratio.
+	Mode Mode
+	// Target is the value per task (Average) or the value to hold (Ratio);
+	// over 0.
+	Target float64
+	// Activation: at or under it the demand counts as none (KEDA's
+	// activation thresholds).
+	Activation float64
+	// FailureCount is the count to want while the reading fails; nil holds
+	// the last count.
+	FailureCount *int
+}
+
+// Mode is the formula of a trigger.
+type Mode string
+
+const (
+	// Average: want = ceil(value / target), as the HPA has it for external
+	// average values.
+	Average Mode = "average"
+	// Ratio: want = ceil(value/target * ready tasks), as the HPA has it for
+	// values such as a latency.
+	Ratio Mode = "ratio"
+)
+
+// Behavior bounds how fast a count follows the demand.
+type Behavior struct {
+	// Tolerance: no change while |1 - value/(target*count)| is at most this.
+	// The HPA's default is 0.1.
+	Tolerance float64
+	// UpWindow: the count grows to the smallest want of this window.
+	UpWindow time.Duration
+	// DownWindow: the count shrinks to the largest want of this window.
+	DownWindow time.Duration
+	// Up and Down are the most that may change in a period; nil: no bound.
+	Up, Down *Rate
+	// Cooldown is the time without activity before the last task goes (N to 0).
+	Cooldown time.Duration
+}
+
+// Rate allows max(Percent of the count, Tasks) of change in each Period.
+type Rate struct {
+	Percent float64
+	Tasks   int
+	Period  time.Duration
+}
+
+// Reading is one trigger's reading as the loop last had it.
+type Reading struct {
+	// Known is false if the last reading failed, is too old or is absurd; then
+	// Problem says why, and Value is not to be used.
+	Known   bool
+	Problem string
+	Value   float64
+	Detail  string
+	At      time.Time
+}
+
+// Override is what a person set by hand.
+type Override struct {
+	// Floor is a minimum count until Until; 0 is none.
+	Floor int
+	Until time.Time
+	// Paused services keep their desired count.
+	Paused bool
+}
+
+// Memory is what one decision hands to the next, by service. It can be written
+// as JSON and read again.
+type Memory struct {
+	Services map[string]ServiceMemory `json:"services"`
+}
+
+// ServiceMemory is what is remembered of one service.
+type ServiceMemory struct {
+	// Wants are the recommendations within the windows, oldest first.
+	Wants []Want `json:"wants,omitempty"`
+	// ActiveAt is when a trigger last was over its activation.
+	ActiveAt time.Time `json:"activeAt,omitzero"`
+	// Moves are the changes within the rates' periods, oldest first.
+	Moves []Move `json:"moves,omitempty"`
+}
+
+// Want is a recommendation at a time.
+type Want struct {
+	At    time.Time `json:"at"`
+	Count int       `json:"count"`
+}
+
+// Move is a change of a desired count at a time.
+type Move struct {
+	At    time.Time `json:"at"`
+	Delta int       `json:"delta"`
+}
+
+// Plan is what is to change, and why. Verdicts has one entry for every policy
+// in the order of the Input; Changes only those whose desired count is to be
+// set, in the order in which that is to be done (all that shrink first).
+type Plan struct {
+	At       time.Time
+	Verdicts []Verdict
+	Changes  []Change
+	Memory   Memory
+	// Recheck is when the decision would differ by the passing of time alone
+	// (a window or cool-down ends); zero: not foreseeable.
+	Recheck time.Time
+}
+
+// Verdict is the decision on one service.
+type Verdict struct {
+	Service  string
+	Priority int
+	Min, Max int
+	// Demand is the sum of the known readings' values; nil if none is known.
+	Demand *float64
+	// Want is the count that demand asks for, within Min and Max; Grant is
+	// what priority and capacity allow of it; Desired is what is asked of the
+	// platform now, which follows the grant as capacity comes free.
+	Want, Grant, Desired int
+	// Running, Pending and Protected are as the snapshot has them.
+	Running, Pending, Protected int
+	// Reason is one sentence with the numbers. Triggers has a sentence for
+	// each reading.
+	Reason   string
+	Triggers []TriggerVerdict
+}
+
+// TriggerVerdict is what one trigger contributed.
+type TriggerVerdict struct {
+	Name   string
+	Known  bool
+	Value  float64
+	Want   int
+	Active bool
+	Reason string
+}
+
+// Change is a desired count to be set.
+type Change struct {
+	Service  string
+	From, To int
+	Reason   string
+}
