@@ -1,0 +1,151 @@
+package api
+
+import (
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"plimsoll"
+)
+
+// mib is the bytes of a MiB: metrics are in base units.
+const mib = 1 << 20
+
+// metric is what /metrics says of one figure.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+}
+
+var (
+	byService = []string{"service"}
+	byHost    = []string{"host", "zone"}
+)
+
+// figures are all metrics of the API.
+var figures = []metric{
+	{"build_info", "The version of the program; always 1.", prometheus.GaugeValue, []string{"version", "goversion"}},
+	{"steps_total", "Steps of the control loop since the start.", prometheus.CounterValue, nil},
+	{"step_seconds", "How long the last step of the control loop took.", prometheus.GaugeValue, nil},
+	{"problem", "1 while the last step could decide nothing.", prometheus.GaugeValue, nil},
+	{"decisions_total", "Decided changes of a desired count since the start.", prometheus.CounterValue, nil},
+
+	{"service_demand", "What the triggers read; absent while unknown.", prometheus.GaugeValue, byService},
+	{"service_want", "The count that demand asks for.", prometheus.GaugeValue, byService},
+	{"service_grant", "What priority and capacity allow of the want.", prometheus.GaugeValue, byService},
+	{"service_desired", "The desired count.", prometheus.GaugeValue, byService},
+	{"service_running", "Running tasks.", prometheus.GaugeValue, byService},
+	{"service_pending", "Tasks on the way to running.", prometheus.GaugeValue, byService},
+	{"service_protected", "Tasks that scale-in leaves alone.", prometheus.GaugeValue, byService},
+
+	{"host_cpu_reserved", "CPU units that tasks reserve; 1024 are one CPU.", prometheus.GaugeValue, byHost},
+	{"host_cpu_capacity", "CPU units of the host; 1024 are one CPU.", prometheus.GaugeValue, byHost},
+	{"host_memory_reserved_bytes", "Memory that tasks reserve.", prometheus.GaugeValue, byHost},
+	{"host_memory_capacity_bytes", "Memory of the host.", prometheus.GaugeValue, byHost},
+	{"tasks", "Tasks by their last status.", prometheus.GaugeValue, []string{"service", "status"}},
+
+	{"router_requests_total", "Requests that arrived at the router.", prometheus.CounterValue, byService},
+	{"router_errors_total", "Answers with status 5xx.", prometheus.CounterValue, byService},
+	{"router_requests_in_flight", "Requests without an answer yet.", prometheus.GaugeValue, byService},
+	{"router_requests_held", "Requests that wait for a first target.", prometheus.GaugeValue, byService},
+}
+
+// collector gives the loop's last state as metrics at the time of a scrape; it
+// keeps no figure of its own.
+type collector struct {
+	Options
+	descs map[string]*prometheus.Desc
+	kinds map[string]prometheus.ValueType
+}
+
+func newCollector(o Options) *collector {
+	c := &collector{Options: o, descs: map[string]*prometheus.Desc{}, kinds: map[string]prometheus.ValueType{}}
+	for _, m := range figures {
+		c.descs[m.name] = prometheus.NewDesc("plimsoll_"+m.name, m.help, m.labels, nil)
+		c.kinds[m.name] = m.kind
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, name := range slices.Sorted(maps.Keys(c.descs)) {
+		out <- c.descs[name]
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	put := func(name string, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(c.descs[name], c.kinds[name], value, labels...)
+	}
+	st := c.Loop.State()
+	put("build_info", 1, c.Version, runtime.Version())
+	put("steps_total", float64(st.Step))
+	put("step_seconds", st.Took.Seconds())
+	put("problem", truth(st.Problem != ""))
+	decided := uint64(0)
+	if d := c.Loop.Decisions(0); len(d) > 0 {
+		decided = d[len(d)-1].Seq // grows by one with each, so it is their number
+	}
+	put("decisions_total", float64(decided))
+	for _, v := range ServiceViews(st, c.Services) {
+		c.collectService(put, v)
+	}
+	for _, h := range hostViews(st.Cluster, nil) {
+		put("host_cpu_reserved", float64(h.CPU-h.CPUFree), h.ID, h.Zone)
+		put("host_cpu_capacity", float64(h.CPU), h.ID, h.Zone)
+		put("host_memory_reserved_bytes", float64(h.Memory-h.MemoryFree)*mib, h.ID, h.Zone)
+		put("host_memory_capacity_bytes", float64(h.Memory)*mib, h.ID, h.Zone)
+	}
+	type state struct {
+		service string
+		status  plimsoll.Status
+	}
+	counts := map[state]int{}
+	for _, t := range st.Cluster.Tasks {
+		counts[state{t.Service, t.LastStatus}]++
+	}
+	for k, n := range counts {
+		put("tasks", float64(n), k.service, string(k.status))
+	}
+}
+
+func (c *collector) collectService(put func(string, float64, ...string), v ServiceView) {
+	if v.Demand != nil {
+		put("service_demand", *v.Demand, v.Name)
+	}
+	if v.Want != nil {
+		put("service_want", float64(*v.Want), v.Name)
+		put("service_grant", float64(*v.Grant), v.Name)
+	}
+	put("service_desired", float64(v.Desired), v.Name)
+	put("service_running", float64(v.Running), v.Name)
+	put("service_pending", float64(v.Pending), v.Name)
+	put("service_protected", float64(v.Protected), v.Name)
+	if c.Router == nil || v.URL == "" {
+		return
+	}
+	stats := c.Router.Stats(v.Name)
+	put("router_requests_total", float64(stats.Requests), v.Name)
+	put("router_errors_total", float64(stats.Errors), v.Name)
+	put("router_requests_in_flight", float64(stats.InFlight), v.Name)
+	put("router_requests_held", float64(stats.Held), v.Name)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s *server) metrics() http.Handler {
+	return promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelError)})
+}
