@@ -73,8 +73,9 @@ type Drain struct {
 	Deadline                 time.Time
 }
 
-// Notice tells subscribers that an entity changed: "task", "service",
-// "container-instance".
+// Notice tells subscribers that an entity changed: Kind is "task", "service",
+// "container-instance" or "cluster". A line of a service's events is a notice
+// of its own, with the Message.
 type Notice struct {
 	At         time.Time
 	Kind       string

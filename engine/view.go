@@ -2,11 +2,11 @@ package engine
 
 import "plimsoll"
 
-// View reads the state between two steps. What it gives is the Machine's own:
-// it is not to be changed, nor kept after the read. Lists are in a stable
-// order: by name, definitions by family and revision, tasks and instances by
-// their time of creation. Clusters, services, tasks, instances and definitions
-// may be named by name (id, family, family:revision) or ARN.
+// View reads the state between two steps. What it gives is never changed by a
+// later step and may be kept; the reader is not to change it either. Lists are
+// in a stable order: by name, definitions by family and revision, tasks and
+// instances by their time of creation. Clusters, services, tasks, instances and
+// definitions may be named by name (id, family, family:revision) or ARN.
 type View interface {
 	Region() string
 	Account() string
@@ -19,7 +19,11 @@ type View interface {
 	// ServiceCounts are the tasks of a service that run, and that are on the
 	// way to running (placed or not).
 	ServiceCounts(cluster, service string) (running, pending int)
+	// DeploymentCounts are the same of one deployment of it, by id.
+	DeploymentCounts(cluster, service, deployment string) (running, pending int)
 	Tasks(cluster string) []*Task
+	// ServiceTasks are the tasks of a service that have not stopped.
+	ServiceTasks(cluster, service string) []*Task
 	// Task finds a task by id or ARN; an empty cluster searches all.
 	Task(cluster, ref string) (*Task, bool)
 	Instances(cluster string) []*ContainerInstance

@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"plimsoll"
+)
+
+// deploy makes the definition the service's primary deployment.
+func (m *Machine) deploy(s *service, d *definition) {
+	e := m.editService(s)
+	for i := range e.Deployments {
+		e.Deployments[i].Status = statusActive
+		e.Deployments[i].UpdatedAt = m.now
+	}
+	e.Deployments = slices.Insert(e.Deployments, 0, Deployment{
+		ID: m.deploymentID(m.number()), Status: "PRIMARY", TaskDefinition: d.ARN,
+		RolloutState: "IN_PROGRESS", CreatedAt: m.now, UpdatedAt: m.now,
+	})
+	e.TaskDefinition = d.ARN
+	// A new definition is a new chance: what failed was the old one.
+	e.Failures, e.RetryAt = 0, time.Time{}
+	s.steady = false
+	for _, t := range s.tasks {
+		m.recount(t)
+	}
+}
+
+// reconcile brings a service towards its desired count. In the steady state it
+// looks at four numbers and nothing else.
+func (m *Machine) reconcile(s *service) {
+	if s.Status == statusDraining {
+		m.wind(s)
+		return
+	}
+	if s.Status != statusActive {
+		return
+	}
+	if m.halted == "" {
+		if s.sum.stale > 0 || s.sum.displaced > 0 {
+			m.replaceOld(s)
+		}
+		if surplus := s.current() - s.Desired; surplus > 0 {
+			m.scaleIn(s, surplus)
+		}
+		m.scaleOut(s)
+	}
+	m.completeRollout(s)
+}
+
+// current are the tasks that count for the desired count: those of the primary
+// deployment that are not on a draining instance.
+func (s *service) current() int { return s.sum.live - s.sum.stale - s.sum.displaced }
+
+// healthyFloor is the fewest tasks that are to run during a deployment: ECS
+// rounds it up.
+func (s *service) healthyFloor() int { return (s.Desired*s.MinimumHealthyPercent + 99) / 100 }
+
+// ceiling is the most tasks that may run or be about to: ECS rounds it down.
+func (s *service) ceiling() int { return s.Desired * s.MaximumPercent / 100 }
+
+// replaceOld stops tasks of former deployments and on draining instances, as
+// far as those that replace them run.
+func (m *Machine) replaceOld(s *service) {
+	drainFloor := s.Desired
+	if s.ceiling() <= s.Desired {
+		// No room for a replacement to run beside: the deployment's floor holds.
+		drainFloor = s.healthyFloor()
+	}
+	var stale, displaced []*task
+	for _, t := range slices.Clone(s.tasks) {
+		if !t.staying() || !(t.stale() || t.displaced()) || t.Protected(m.now) {
+			continue
+		}
+		switch {
+		case t.LastStatus != plimsoll.StatusRunning:
+			m.stop(t, stopScheduler, s.oldReason(t)) // it serves nobody yet
+		case t.stale():
+			stale = append(stale, t)
+		default:
+			displaced = append(displaced, t)
+		}
+	}
+	m.stopDownTo(s, stale, s.healthyFloor())
+	m.stopDownTo(s, displaced, drainFloor)
+}
+
+// stopDownTo stops tasks of the list while more than the floor run.
+func (m *Machine) stopDownTo(s *service, old []*task, floor int) {
+	n := min(s.sum.running-floor, len(old))
+	if n <= 0 {
+		return
+	}
+	victims := chooseVictims(s, old, n)
+	reasons := make([]string, len(victims))
+	for i, t := range victims {
+		reasons[i] = s.oldReason(t)
+	}
+	for i, t := range victims {
+		m.stop(t, stopScheduler, reasons[i])
+	}
+	m.sayTasks(s, "has stopped", "running ", victims)
+}
+
+// scaleOut starts what is missing, as far as the deployment's ceiling and the
+// back-off allow.
+func (m *Machine) scaleOut(s *service) {
+	missing := min(s.Desired-s.current(), s.ceiling()-s.sum.live)
+	if missing <= 0 || m.held(s) {
+		return
+	}
+	d := m.findDefinition(s.TaskDefinition)
+	if d == nil {
+		return
+	}
+	started := make([]*task, 0, missing)
+	for range missing {
+		started = append(started, m.createTask(s.home, d, origin{
+			svc: s, reserved: d.Reserved(), priority: s.Priority, group: "service:" + s.Name,
+			startedBy: s.Deployments[0].ID, launch: s.LaunchType,
+		}))
+	}
+	m.sayTasks(s, "has started", "", started)
+}
+
+// completeRollout drops deployments without tasks and reports the steady state.
+func (m *Machine) completeRollout(s *service) {
+	drop := func(d Deployment) bool {
+		c := s.perDeploy[d.ID]
+		return d.Status != "PRIMARY" && (c == nil || c.all == 0)
+	}
+	if slices.ContainsFunc(s.Deployments, drop) {
+		e := m.editService(s)
+		for _, d := range e.Deployments {
+			if drop(d) {
+				delete(s.perDeploy, d.ID)
+			}
+		}
+		e.Deployments = slices.DeleteFunc(e.Deployments, drop)
+	}
+	running := s.deployCount(s.Deployments[0].ID).running
+	if s.sum.stale == 0 && running >= s.Desired && s.Deployments[0].RolloutState != "COMPLETED" {
+		e := m.editService(s)
+		e.Deployments[0].RolloutState, e.Deployments[0].UpdatedAt = "COMPLETED", m.now
+		m.say(s, "(service %s) (deployment %s) deployment completed.", s.Name, s.Deployments[0].ID)
+	}
+	steady := len(s.Deployments) == 1 && s.sum.running == s.Desired && s.sum.live == s.Desired
+	if steady && !s.steady {
+		m.say(s, "(service %s) has reached a steady state.", s.Name)
+	}
+	s.steady = steady
+}
+
+// wind ends a service that is being deleted: protected tasks finish, and with
+// the last task it is INACTIVE.
+func (m *Machine) wind(s *service) {
+	for _, t := range slices.Clone(s.tasks) {
+		if !t.Protected(m.now) {
+			m.stop(t, stopScheduler, s.scalingReason())
+		}
+	}
+	if len(s.tasks) > 0 {
+		return
+	}
+	e := m.editService(s)
+	e.Status, e.Deployments, e.InactiveAt = statusInactive, nil, m.now
+	m.expire(s)
+}
+
+func (s *service) scalingReason() string {
+	if len(s.Deployments) == 0 {
+		return "Scaling activity initiated by (service " + s.Name + ")"
+	}
+	return "Scaling activity initiated by (deployment " + s.Deployments[0].ID + ")"
+}
+
+// oldReason says why an old task is stopped.
+func (s *service) oldReason(t *task) string {
+	if t.displaced() {
+		return "Container instance " + t.host.EC2InstanceID + " is being drained"
+	}
+	return s.scalingReason()
+}
+
+// sayTasks reports what was done to which tasks; of many it names the first ten.
+func (m *Machine) sayTasks(s *service, done, what string, tasks []*task) {
+	const named = 10
+	var names strings.Builder
+	for i, t := range tasks {
+		if i == named {
+			names.WriteString(" …")
+			break
+		}
+		names.WriteString(" (task " + t.ID + ")")
+	}
+	m.say(s, "(service %s) %s %d %stasks:%s.", s.Name, done, len(tasks), what, names.String())
+}

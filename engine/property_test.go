@@ -1,0 +1,321 @@
+package engine_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"plimsoll"
+	"plimsoll/engine"
+	"plimsoll/engine/runtime"
+)
+
+// chaos drives a cluster with whatever people, programs and the machine may do,
+// and checks the invariants after each step. A twin gets the same events.
+type chaos struct {
+	*cluster
+	t    *rapid.T
+	twin *engine.Machine
+	b    before
+	// steps counts the steps so far.
+	steps int
+}
+
+// happen is one step of one event.
+func (c *chaos) happen(e engine.Event) engine.Effects {
+	c.t.Helper()
+	fx := c.m.Step(c.now, []engine.Event{e})
+	c.persist(fx)
+	if again := c.twin.Step(c.now, []engine.Event{e}); !reflect.DeepEqual(fx, again) {
+		c.t.Fatalf("the same event gives other effects:\n%+v\n%+v", fx, again)
+	}
+	c.checkEffects(fx)
+	c.checkCapacity()
+	c.checkProtected(c.b)
+	c.checkWaiting(c.b)
+	c.checkRollout(c.b)
+	c.checkBounds()
+	if c.steps++; c.steps%4 == 0 { // the dearest of the checks
+		c.checkDisk()
+	}
+	c.b = snapshot(c.m)
+	return fx
+}
+
+func (c *chaos) event(e engine.Event) { c.carryOut(c.happen(e)) }
+
+func (c *chaos) call(command engine.Command) {
+	c.calls++
+	c.event(engine.Call{ID: c.calls, Command: command})
+}
+
+// checkEffects: nothing is started twice, nothing is stopped that has not left
+// the router, and all that a step changes is on record.
+func (c *chaos) checkEffects(fx engine.Effects) {
+	c.t.Helper()
+	for _, s := range fx.Starts {
+		if c.tasks[s.TaskID] != nil {
+			c.t.Fatalf("task %s is started twice", s.TaskID)
+		}
+		if got := c.task(s.TaskID).LastStatus; got != plimsoll.StatusPending {
+			c.t.Fatalf("task %s is started and is %s", s.TaskID, got)
+		}
+	}
+	for _, id := range fx.Stops {
+		if t, ok := c.m.Task("", id); ok && staying(t) {
+			c.t.Fatalf("task %s is stopped and is to run", id)
+		}
+	}
+	seen := map[string]bool{}
+	for _, r := range fx.Records {
+		if r.Value == nil {
+			continue // a service that is gone may be made anew in the same step
+		}
+		if seen[r.Key] {
+			c.t.Fatalf("%q has two records in one step", r.Key)
+		}
+		seen[r.Key] = true
+	}
+}
+
+func (c *chaos) pick(label string, list []string) string {
+	if len(list) == 0 {
+		c.t.Skip("no " + label)
+	}
+	return rapid.SampledFrom(list).Draw(c.t, label)
+}
+
+func (c *chaos) serviceNames() []string {
+	var names []string
+	for _, s := range c.m.Services("") {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (c *chaos) taskIDs() []string {
+	var ids []string
+	for _, t := range c.m.Tasks("") {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+// workers are up to n tasks of services that are to run.
+func (c *chaos) workers(n int) []string {
+	var ids []string
+	for _, t := range c.m.Tasks("") {
+		if t.Service != "" && staying(t) && t.ContainerInstance != "" {
+			ids = append(ids, t.ID)
+		}
+	}
+	var picked []string
+	for range n {
+		picked = append(picked, c.pick("worker", ids))
+	}
+	return picked
+}
+
+func (c *chaos) actions() map[string]func(*rapid.T) {
+	families := []string{"small", "large", "ported"}
+	family := func() string { return rapid.SampledFrom(families).Draw(c.t, "family") }
+	number := func(label string, low, high int) int { return rapid.IntRange(low, high).Draw(c.t, label) }
+	actions := map[string]func(){
+		"create service": func() {
+			least, most := number("minimum", 0, 100), number("maximum", 100, 200)
+			c.call(engine.CreateService{
+				Name: fmt.Sprintf("s%d", number("service", 1, 4)), TaskDefinition: family(),
+				Desired: number("desired", 0, 6), MinimumHealthyPercent: &least, MaximumPercent: &most,
+				Tags: map[string]string{plimsoll.TagPriority: fmt.Sprint(number("priority", 1, 3))},
+			})
+		},
+		"scale service": func() {
+			n := number("desired", 0, 6)
+			c.call(engine.UpdateService{Service: c.pick("service", c.serviceNames()), Desired: &n})
+		},
+		"deploy service": func() {
+			c.call(engine.UpdateService{Service: c.pick("service", c.serviceNames()), TaskDefinition: family(), ForceNewDeployment: true})
+		},
+		"delete service": func() {
+			name, force := c.pick("service", c.serviceNames()), rapid.Bool().Draw(c.t, "force")
+			c.b.forced[name] = force
+			c.call(engine.DeleteService{Service: name, Force: force})
+		},
+		"run task": func() {
+			c.call(engine.RunTask{TaskDefinition: family(), Count: number("count", 1, 4)})
+		},
+		"stop task": func() {
+			id := c.pick("task", c.taskIDs())
+			c.b.released[id] = true
+			c.call(engine.StopTask{Task: id})
+		},
+		"protect": func() {
+			c.call(engine.UpdateTaskProtection{
+				Tasks: c.workers(number("tasks", 1, 3)), Enabled: true, Expires: time.Duration(number("minutes", 1, 5)) * time.Minute,
+			})
+		},
+		"scale service to nothing": func() {
+			none := 0
+			c.call(engine.UpdateService{Service: c.pick("service", c.serviceNames()), Desired: &none})
+		},
+		"unprotect": func() {
+			id := c.pick("task", c.taskIDs())
+			c.b.released[id] = true
+			c.call(engine.UpdateTaskProtection{Tasks: []string{id}})
+		},
+		"drain or open host": func() {
+			i := rapid.SampledFrom(c.m.Instances("")).Draw(c.t, "host")
+			status := rapid.SampledFrom([]string{"ACTIVE", "DRAINING"}).Draw(c.t, "status")
+			c.call(engine.UpdateContainerInstancesState{Instances: []string{i.ARN}, Status: status})
+		},
+		"change the number of hosts": func() { c.call(engine.PutHosts{Hosts: hostSpecs(number("hosts", 1, 5))}) },
+		"a task starts": func() {
+			c.event(c.started(c.pick("starting task", c.ids(func(t *modelTask) bool { return !t.running }))))
+		},
+		"a task fails to start": func() {
+			id := c.pick("starting task", c.ids(func(t *modelTask) bool { return !t.running }))
+			e := c.says(id, runtime.StartFailed)
+			delete(c.tasks, id)
+			c.event(e)
+		},
+		"a task ends": func() {
+			id := c.pick("running task", c.ids(func(t *modelTask) bool { return t.running || t.stopping }))
+			c.event(c.exited(id, number("code", 0, 1)))
+		},
+		"a stop is done": func() {
+			c.event(c.exited(c.pick("stopping task", c.ids(func(t *modelTask) bool { return t.stopping })), 0))
+		},
+		"a drain is done": func() {
+			id := c.pick("drain", c.drains)
+			c.drains = slices.DeleteFunc(c.drains, func(d string) bool { return d == id })
+			c.event(engine.Drained{TaskID: id})
+		},
+		"time passes": func() {
+			c.now = c.now.Add(time.Duration(number("seconds", 0, 100)) * time.Second)
+			c.event(engine.Tick{})
+		},
+		"the engine is killed": func() { c.kill(rapid.Bool().Draw(c.t, "before its effects")) },
+	}
+	made := map[string]func(*rapid.T){}
+	for name, act := range actions {
+		made[name] = func(t *rapid.T) {
+			c.t, c.cluster.t = t, t
+			act()
+		}
+	}
+	return made
+}
+
+// kill ends the engine between two steps, or between a step's records and its
+// effects; meanwhile a task may end.
+func (c *chaos) kill(lost bool) {
+	if lost {
+		// On record, and never carried out.
+		c.happen(engine.Call{ID: 0, Command: engine.RunTask{TaskDefinition: "small"}})
+	}
+	for _, id := range c.ids(func(t *modelTask) bool { return t.running }) {
+		if rapid.IntRange(0, 3).Draw(c.t, "ends meanwhile") == 0 {
+			c.tasks[id].exited = true
+		}
+	}
+	c.m = reload(c.t, c.cfg, c.disk)
+	c.twin = reload(c.t, c.cfg, c.disk)
+	c.drains = nil
+	c.b = snapshot(c.m)
+	events := c.adopt(c.m.Specs())
+	c.event(engine.Tick{})
+	for _, e := range events {
+		c.event(e)
+	}
+}
+
+func newChaos(t *rapid.T) *chaos {
+	cfg := engine.Config{StoppedMax: 12, StoppedKeep: 5 * time.Minute, Seed: "test"}
+	c := &chaos{cluster: newCluster(t, cfg), t: t, twin: engine.New(cfg)}
+	c.b = snapshot(c.m)
+	c.call(engine.CreateCluster{})
+	for family, d := range map[string]engine.ContainerDefinition{
+		"small":  {Name: "main", CPU: 200, Memory: 100, Essential: true},
+		"large":  {Name: "main", CPU: 600, Memory: 300, Essential: true},
+		"ported": {Name: "main", CPU: 100, Memory: 400, Essential: true, PortMappings: []engine.PortMapping{{ContainerPort: 80, HostPort: 8080}}},
+	} {
+		c.call(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: family, Containers: []engine.ContainerDefinition{d}}})
+	}
+	c.call(engine.PutHosts{Hosts: hostSpecs(3)})
+	return c
+}
+
+func TestTheInvariantsHoldAfterEveryStep(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newChaos(t)
+		t.Repeat(c.actions())
+		c.t, c.cluster.t = t, t
+		c.checkDisk()
+		c.comesToRest()
+	})
+}
+
+// comesToRest: once nothing fails any more and there is room, every service has
+// just what it is to have, and nothing is left over.
+func (c *chaos) comesToRest() {
+	c.t.Helper()
+	c.b = snapshot(c.m)
+	c.call(engine.PutHosts{Hosts: hostSpecs(40)})
+	for _, i := range c.m.Instances("") {
+		c.call(engine.UpdateContainerInstancesState{Instances: []string{i.ARN}, Status: "ACTIVE"})
+	}
+	for range 12 {
+		c.run()
+		c.now = c.now.Add(time.Minute)
+		c.step(engine.Tick{})
+	}
+	c.run()
+	for _, s := range c.m.Services("") {
+		running, pending := c.m.ServiceCounts("", s.Name)
+		blocked := s.Desired*s.MaximumPercent/100 <= (s.Desired*s.MinimumHealthyPercent+99)/100
+		switch {
+		case s.Status == "DRAINING":
+			c.t.Fatalf("%s is still DRAINING", s.Name)
+		case s.Status == "ACTIVE" && !blocked && (running != s.Desired || pending != 0 || len(s.Deployments) != 1):
+			c.t.Fatalf("%s has %d running and %d pending tasks of %d in %d deployments", s.Name, running, pending, s.Desired, len(s.Deployments))
+		}
+	}
+	for _, t := range c.m.Tasks("") {
+		if alive(t) && t.LastStatus != plimsoll.StatusRunning {
+			c.t.Fatalf("task %s of %q is still %s", t.ID, t.Service, t.LastStatus)
+		}
+	}
+}
+
+// Whatever the disk has kept of the records, even if the last step's are cut
+// in two, makes a valid machine that goes on.
+func TestEveryPrefixOfTheRecordsIsAValidState(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newChaos(t)
+		t.Repeat(c.actions())
+		disk := map[string][]byte{}
+		cut := rapid.IntRange(0, 3).Draw(t, "every nth record")
+		n := 0
+		for _, batch := range c.batches {
+			for _, r := range batch {
+				if r.Value == nil {
+					delete(disk, r.Key)
+				} else {
+					disk[r.Key] = r.Value
+				}
+				n++
+				if cut > 0 && n%(cut*7) != 0 {
+					continue
+				}
+				p := &cluster{t: t, cfg: c.cfg, m: reload(t, c.cfg, disk), now: c.now, tasks: map[string]*modelTask{}, disk: map[string][]byte{}}
+				p.checkCapacity()
+				p.step(engine.Tick{})
+				p.checkCapacity()
+			}
+		}
+	})
+}

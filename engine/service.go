@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"plimsoll"
+)
+
+// service is a service with its tasks and the counts over them.
+type service struct {
+	*Service
+	home  *cluster
+	epoch uint64
+	dirty bool
+
+	unsettled bool
+	tasks     []*task // not stopped, in order of creation
+	waiting   []*task // those of them that have no host yet
+	sum       tally
+	perDeploy map[string]*deployCount
+	// events is how many the service has had; said are those of this step.
+	events uint64
+	// steady tells that the steady state has been reported.
+	steady bool
+	// spared is how many protected tasks were reported to hold up a scale-in.
+	spared     int
+	shortageAt time.Time
+}
+
+// tally counts tasks: a task's own is of ones and zeros, a service's is the sum.
+type tally struct {
+	live      int // staying: PROVISIONING, PENDING or RUNNING
+	running   int
+	stale     int // staying, of a deployment that is not the primary
+	displaced int // staying, not stale, on a draining instance
+}
+
+// deployCount counts the tasks of one deployment; all are those that have not
+// stopped.
+type deployCount struct{ running, pending, all int }
+
+func (t tally) add(o tally, sign int) tally {
+	return tally{
+		live: t.live + sign*o.live, running: t.running + sign*o.running,
+		stale: t.stale + sign*o.stale, displaced: t.displaced + sign*o.displaced,
+	}
+}
+
+func newService(home *cluster, s *Service) *service {
+	return &service{Service: s, home: home, perDeploy: map[string]*deployCount{}}
+}
+
+// editService gives a copy of the service that may be changed in this step.
+func (m *Machine) editService(s *service) *Service {
+	if s.epoch != m.epoch {
+		changed := *s.Service
+		changed.Deployments = slices.Clone(changed.Deployments)
+		s.Service, s.epoch = &changed, m.epoch
+	}
+	if !s.dirty {
+		s.dirty = true
+		m.changed.services = append(m.changed.services, s)
+	}
+	return s.Service
+}
+
+func (m *Machine) createService(c CreateService) (*Service, *Error) {
+	home, refusal := m.cluster(c.Cluster)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if !validName(c.Name) {
+		return nil, refuse(codeInvalid, "Service name %q is invalid: up to 255 letters, digits, underscores and hyphens are allowed.", c.Name)
+	}
+	if old := home.services[c.Name]; old != nil {
+		switch {
+		case c.ClientToken != "" && c.ClientToken == old.ClientToken && old.Status == statusActive:
+			return old.Service, nil
+		case old.Status == statusActive:
+			return nil, refuse(codeInvalid, "Creation of service was not idempotent.")
+		case old.Status == statusDraining:
+			return nil, refuse(codeInvalid, "Unable to Start a service that is still Draining.")
+		}
+		m.forgetService(old)
+	}
+	d, refusal := m.usable(c.TaskDefinition)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if refusal := checkDesired(c.Desired); refusal != nil {
+		return nil, refusal
+	}
+	priority, refusal := priorityOf(c.Tags)
+	if refusal != nil {
+		return nil, refusal
+	}
+	low, high, refusal := rollout(c.MinimumHealthyPercent, c.MaximumPercent, 100, 200)
+	if refusal != nil {
+		return nil, refusal
+	}
+	s := newService(home, &Service{
+		ARN: m.arn("service", home.Name+"/"+c.Name), Cluster: home.Name, Name: c.Name,
+		Status: statusActive, TaskDefinition: d.ARN, Desired: c.Desired, Priority: priority,
+		LaunchType: c.LaunchType, Tags: maps.Clone(c.Tags), CreatedAt: m.now,
+		MinimumHealthyPercent: low, MaximumPercent: high, ClientToken: c.ClientToken, Raw: c.Raw,
+	})
+	home.services[s.Name] = s
+	m.deploy(s, d)
+	m.unsettle(s)
+	return s.Service, nil
+}
+
+func checkDesired(n int) *Error {
+	if n < 0 {
+		return refuse(codeInvalid, "desiredCount %d is invalid: it can not be negative.", n)
+	}
+	return nil
+}
+
+// priorityOf reads the priority from the tag that carries it.
+func priorityOf(tags map[string]string) (int, *Error) {
+	text, ok := tags[plimsoll.TagPriority]
+	if !ok {
+		return plimsoll.LowestPriority, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > plimsoll.LowestPriority {
+		return 0, refuse(codeInvalid, "Tag %q has the value %q: a whole number from 1 (the highest priority) to %d is allowed.",
+			plimsoll.TagPriority, text, plimsoll.LowestPriority)
+	}
+	return n, nil
+}
+
+// rollout checks the bounds of a rolling deployment.
+func rollout(minimum, maximum *int, low, high int) (int, int, *Error) {
+	if minimum != nil {
+		low = *minimum
+	}
+	if maximum != nil {
+		high = *maximum
+	}
+	switch {
+	case low < 0 || low > 100:
+		return 0, 0, refuse(codeInvalid, "minimumHealthyPercent %d is invalid: 0 to 100 is allowed.", low)
+	case high < 100:
+		return 0, 0, refuse(codeInvalid, "maximumPercent %d is invalid: 100 or more is allowed.", high)
+	case low == 100 && high == 100:
+		return 0, 0, refuse(codeInvalid, "Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments.")
+	}
+	return low, high, nil
+}
+
+// service finds a service that may be changed.
+func (m *Machine) service(cluster, ref string) (*service, *Error) {
+	if cluster == "" {
+		cluster = clusterOf(ref)
+	}
+	home, refusal := m.cluster(cluster)
+	if refusal != nil {
+		return nil, refusal
+	}
+	s := m.findService(home, ref)
+	if s == nil {
+		return nil, refuse(codeServiceNotFound, "Service not found.")
+	}
+	return s, nil
+}
+
+func (m *Machine) findService(home *cluster, ref string) *service {
+	if of := clusterOf(ref); of != "" && of != home.Name {
+		return nil
+	}
+	return home.services[named(ref)]
+}
+
+func (m *Machine) updateService(c UpdateService) (*Service, *Error) {
+	s, refusal := m.service(c.Cluster, c.Service)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if s.Status != statusActive {
+		return nil, refuse(codeServiceNotActive, "Service was not ACTIVE.")
+	}
+	var d *definition
+	if c.TaskDefinition != "" {
+		if d, refusal = m.usable(c.TaskDefinition); refusal != nil {
+			return nil, refusal
+		}
+	}
+	if c.Desired != nil {
+		if refusal := checkDesired(*c.Desired); refusal != nil {
+			return nil, refusal
+		}
+	}
+	low, high, refusal := rollout(c.MinimumHealthyPercent, c.MaximumPercent, s.MinimumHealthyPercent, s.MaximumPercent)
+	if refusal != nil {
+		return nil, refusal
+	}
+	e := m.editService(s)
+	e.MinimumHealthyPercent, e.MaximumPercent = low, high
+	if c.Desired != nil && *c.Desired != e.Desired {
+		e.Desired = *c.Desired
+		e.Deployments[0].UpdatedAt = m.now
+		s.spared, s.steady = 0, false
+	}
+	if c.Raw != nil {
+		e.Raw = c.Raw
+	}
+	if d == nil && c.ForceNewDeployment {
+		d = m.findDefinition(s.TaskDefinition)
+	}
+	if d != nil && (d.ARN != s.TaskDefinition || c.ForceNewDeployment) {
+		m.deploy(s, d)
+	}
+	m.unsettle(s)
+	return s.Service, nil
+}
+
+// deleteService sends a service on its way out. With Force its protected tasks
+// are stopped too: whoever forces it has asked for just that.
+func (m *Machine) deleteService(c DeleteService) (*Service, *Error) {
+	s, refusal := m.service(c.Cluster, c.Service)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if s.Status == statusInactive {
+		return nil, refuse(codeServiceNotFound, "Service not found.")
+	}
+	if s.Desired > 0 && !c.Force {
+		return nil, refuse(codeInvalid, "The service cannot be stopped while it is scaled above 0.")
+	}
+	e := m.editService(s)
+	e.Status, e.Desired = statusDraining, 0
+	if c.Force {
+		for _, t := range slices.Clone(s.tasks) {
+			m.stop(t, stopScheduler, s.scalingReason())
+		}
+	}
+	m.unsettle(s)
+	return s.Service, nil
+}
+
+// say adds a line to the service's events.
+func (m *Machine) say(s *service, format string, args ...any) {
+	s.events++
+	event := ServiceEvent{
+		Seq: s.events, ID: m.uuid(m.number()), At: m.now, Message: fmt.Sprintf(format, args...),
+	}
+	// The events are no part of the service's record: only readers need a new copy.
+	changed := *s.Service
+	changed.Events = append([]ServiceEvent{event}, s.Events[:min(len(s.Events), keptEvents-1)]...)
+	s.Service = &changed
+	m.changed.events = append(m.changed.events, eventRecord{Cluster: s.Cluster, Service: s.Name, ServiceEvent: event})
+	m.notify(Notice{Kind: "service", ARN: s.ARN, Service: s.Name, LastStatus: s.Status, Message: event.Message})
+}
+
+// dismiss takes a stopped task off the service's lists.
+func (s *service) dismiss(t *task) {
+	if at, found := slices.BinarySearchFunc(s.tasks, t.Seq, bySeq); found {
+		s.tasks = slices.Delete(s.tasks, at, at+1)
+	}
+	if at, found := slices.BinarySearchFunc(s.waiting, t.Seq, bySeq); found {
+		// A copy: the list may be a window on a longer one.
+		s.waiting = append(slices.Clone(s.waiting[:at]), s.waiting[at+1:]...)
+	}
+	if len(s.waiting) == 0 {
+		delete(s.home.lines, s)
+	}
+}
+
+// protected is the number of tasks that scale-in has to leave alone.
+func (s *service) protected(now time.Time) int {
+	n := 0
+	for _, t := range s.tasks {
+		if t.staying() && t.Protected(now) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,128 @@
+package place
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Shortage says why a task fits nowhere: each host of the fleet is counted once
+// for every thing that it lacks.
+type Shortage struct {
+	// Hosts are all hosts; Closed those that take no new tasks. The rest of
+	// the counts is over the open hosts.
+	Hosts, Closed     int
+	CPU, Memory, Port int
+	// Fits are the open hosts that lack nothing.
+	Fits int
+	// Request is what was asked for.
+	Request Request
+}
+
+// Shortage tells why Pick fails for the request. It looks at every host.
+func (f *Fleet) Shortage(r Request) Shortage {
+	s := Shortage{Request: r}
+	for i := range f.hosts {
+		h := &f.hosts[i]
+		if h.zone == none {
+			continue
+		}
+		s.Hosts++
+		if h.closed {
+			s.Closed++
+			continue
+		}
+		cpu, memory, port := r.Reserved.CPU > h.free.CPU, r.Reserved.Memory > h.free.Memory, !h.open(r.Ports)
+		if cpu {
+			s.CPU++
+		}
+		if memory {
+			s.Memory++
+		}
+		if port {
+			s.Port++
+		}
+		if !cpu && !memory && !port {
+			s.Fits++
+		}
+	}
+	return s
+}
+
+// Reason is ECS's word for what is short on most hosts: "RESOURCE:CPU",
+// "RESOURCE:MEMORY" or "RESOURCE:PORTS"; empty if nothing is.
+func (s Shortage) Reason() string {
+	most := max(s.CPU, s.Memory, s.Port)
+	switch {
+	case most == 0:
+		return ""
+	case s.CPU == most:
+		return "RESOURCE:CPU"
+	case s.Memory == most:
+		return "RESOURCE:MEMORY"
+	}
+	return "RESOURCE:PORTS"
+}
+
+// String says which resource is missing on how many hosts.
+func (s Shortage) String() string {
+	if s.Hosts == 0 {
+		return "the cluster has no container instance"
+	}
+	var parts []string
+	if s.CPU > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d have less than %d CPU units free", s.CPU, s.Hosts, s.Request.Reserved.CPU))
+	}
+	if s.Memory > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d have less than %d MiB of memory free", s.Memory, s.Hosts, s.Request.Reserved.Memory))
+	}
+	if s.Port > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d have a port in use that the task needs (%s)", s.Port, s.Hosts, portList(s.Request.Ports)))
+	}
+	if s.Closed > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d take no new tasks", s.Closed, s.Hosts))
+	}
+	if len(parts) == 0 {
+		return fmt.Sprintf("%d of %d container instances have room", s.Fits, s.Hosts)
+	}
+	return "of the container instances " + strings.Join(parts, ", ")
+}
+
+func portList(ports []int) string {
+	words := make([]string, len(ports))
+	for i, p := range ports {
+		words[i] = fmt.Sprint(p)
+	}
+	return strings.Join(words, ", ")
+}
+
+// Room is how many tasks like this would fit, at most limit. It reserves
+// nothing.
+func (f *Fleet) Room(r Request, limit int) int {
+	room := 0
+	for i := range f.hosts {
+		if room >= limit {
+			return limit
+		}
+		h := &f.hosts[i]
+		if h.zone == none || h.closed || !r.Reserved.Fits(h.free) || !h.open(r.Ports) {
+			continue
+		}
+		room += h.fit(r, limit)
+	}
+	return min(room, limit)
+}
+
+// fit is how many tasks like this one fit on a host where one does.
+func (h *host) fit(r Request, limit int) int {
+	if len(r.Ports) > 0 {
+		return 1
+	}
+	n := int64(limit)
+	if r.Reserved.CPU > 0 {
+		n = min(n, h.free.CPU/r.Reserved.CPU)
+	}
+	if r.Reserved.Memory > 0 {
+		n = min(n, h.free.Memory/r.Reserved.Memory)
+	}
+	return int(n)
+}

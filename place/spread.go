@@ -1,0 +1,73 @@
+package place
+
+import "slices"
+
+// count adds to how many tasks of a group a host has.
+func (f *Fleet) count(h *host, group string, by int32) {
+	g, ok := f.groups[group]
+	if !ok {
+		if by < 0 {
+			return
+		}
+		g = f.admit(group)
+	}
+	i := slices.IndexFunc(h.groups, func(t tally) bool { return t.group == g })
+	if i < 0 {
+		if by < 0 {
+			return
+		}
+		h.groups = append(slices.Clip(h.groups), tally{group: g, count: by})
+	} else {
+		groups := slices.Clone(h.groups)
+		groups[i].count += by
+		if groups[i].count == 0 {
+			groups = slices.Delete(groups, i, i+1)
+		}
+		h.groups = groups
+	}
+	if !h.closed {
+		f.spread[int(g)*len(f.zones)+int(h.zone)] += by
+	}
+	if by > 0 {
+		f.total[g] += by
+	} else {
+		f.forget(g, -by)
+	}
+}
+
+// spreadOut adds (sign 1) or takes away (sign -1) all of a host's tasks in the
+// counts of its zone.
+func (f *Fleet) spreadOut(h *host, sign int32) {
+	for _, t := range h.groups {
+		f.spread[int(t.group)*len(f.zones)+int(h.zone)] += sign * t.count
+	}
+}
+
+// admit gives a group its row of counts, a row out of use if there is one.
+func (f *Fleet) admit(group string) int32 {
+	f.ownGroups()
+	var g int32
+	if n := len(f.unused); n > 0 {
+		g, f.unused = f.unused[n-1], f.unused[:n-1]
+		f.names[g] = group
+	} else {
+		g = int32(len(f.total))
+		f.total = append(f.total, 0)
+		f.names = append(f.names, group)
+		f.spread = append(f.spread, make([]int32, len(f.zones))...)
+	}
+	f.groups[group] = g
+	return g
+}
+
+// forget takes tasks off a group, and the group out of the table with its last
+// task, so that group names of the past take no memory.
+func (f *Fleet) forget(g, count int32) {
+	f.total[g] -= count
+	if f.total[g] > 0 {
+		return
+	}
+	f.ownGroups()
+	delete(f.groups, f.names[g])
+	f.unused = append(f.unused, g)
+}
