@@ -1,0 +1,144 @@
+package compose
+
+import (
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// check is what a rule over several keys reports through: the mapping that the
+// keys are in.
+type check struct {
+	*report
+	node *node
+}
+
+// has tells whether the file names a key.
+func (c check) has(key string) bool { return c.node.get(key) != nil }
+
+// key reports at a key's value, or at the mapping if the key is not there.
+func (c check) key(key, format string, args ...any) {
+	at := c.node.get(key)
+	if at == nil {
+		at = c.node
+	}
+	c.at(at, format, args...)
+}
+
+// one tells which of the keys is set, and reports unless it is exactly one.
+func (c check) one(keys ...string) string {
+	found := ""
+	for _, key := range keys {
+		if !c.has(key) {
+			continue
+		}
+		if found != "" {
+			c.key(key, "%q and %q are both set; keep one of: %s", found, key, strings.Join(keys, ", "))
+			return found
+		}
+		found = key
+	}
+	if found == "" {
+		c.at(c.node, "one of these is needed: %s", strings.Join(keys, ", "))
+	}
+	return found
+}
+
+// link checks a URL for a host.
+func (c check) link(key, value string) {
+	if value == "" {
+		return
+	}
+	if u, err := url.Parse(value); err != nil || u.Host == "" {
+		c.key(key, "found %q, allowed: a URL such as https://host/path", value)
+	}
+}
+
+func (r *Router) keys() []string {
+	return []string{"concurrency", "requestsPerSecond", "latencyP50", "latencyP99"}
+}
+
+func (r *Router) name() string {
+	switch {
+	case r.Concurrency > 0:
+		return "concurrency"
+	case r.RequestsPerSecond > 0:
+		return "requestsPerSecond"
+	case r.LatencyP50 > 0:
+		return "latencyP50"
+	default:
+		return "latencyP99"
+	}
+}
+
+func (r *Router) check(c check) { c.one(r.keys()...) }
+
+func (q *SQSQueue) name() string {
+	if q.Queue != "" {
+		return q.Queue
+	}
+	return path.Base(q.QueueURL)
+}
+
+func (q *SQSQueue) check(c check) {
+	c.one("queue", "queueURL")
+	c.link("queueURL", q.QueueURL)
+	c.link("awsEndpoint", q.AWSEndpoint)
+	if q.Queue == "" {
+		return
+	}
+	for _, key := range []string{"awsRegion", "awsEndpoint"} {
+		if c.has(key) {
+			c.key(key, "%s is for a queueURL; %q is a queue of the engine", key, q.Queue)
+		}
+	}
+}
+
+func (t *Cron) name() string { return t.Start }
+
+func (t *Cron) check(c check) {
+	for _, key := range []string{"start", "end"} {
+		value := t.Start
+		if key == "end" {
+			value = t.End
+		}
+		if _, err := cron.ParseStandard(value); err != nil || strings.Contains(value, "TZ=") {
+			c.key(key, "found %q, allowed: cron's five fields (minute, hour, day of month, month, day of week), such as \"0 8 * * 1-5\"", value)
+		}
+	}
+	if t.Start == t.End {
+		c.key("end", "end is the same as start (%q); the time in between is empty", t.End)
+	}
+	if _, err := time.LoadLocation(t.Timezone); err != nil {
+		c.key("timezone", "unknown time zone %q; allowed: a name of the IANA database, such as \"Europe/Zurich\"", t.Timezone)
+	}
+}
+
+func (r *Random) name() string { return "" }
+
+func (r *Random) check(c check) {
+	if r.Min > r.Max {
+		c.key("min", "min %d is over max %d", r.Min, r.Max)
+	}
+}
+
+func (s *Script) name() string {
+	if len(s.Command) == 3 && s.Command[0] == "/bin/sh" {
+		return s.Command[2]
+	}
+	return s.Command[0]
+}
+
+func (s *Script) check(check) {}
+
+func (m *MetricsAPI) name() string {
+	if u, err := url.Parse(m.URL); err == nil {
+		return u.Host
+	}
+	return m.URL
+}
+
+func (m *MetricsAPI) check(c check) { c.link("url", m.URL) }

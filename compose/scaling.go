@@ -1,0 +1,84 @@
+package compose
+
+import "time"
+
+// The structs of this file and of trigger.go are the x-plimsoll extension: the
+// decoder, the JSON Schema and the reference are all made from them. The tag
+// yaml names a key; jsonschema holds its bounds and its default,
+// words says a pattern for people, and jsonschema_description documents it.
+
+// extension is the x-plimsoll section at the top level.
+type extension struct {
+	Hosts               hosts         `yaml:"hosts" jsonschema_description:"The logical hosts (container instances) of the embedded engine."`
+	DeregistrationDelay time.Duration `yaml:"deregistrationDelay" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time for which a task that is to stop is kept for the requests that it still has, before it is sent the stop signal."`
+}
+
+type hosts struct {
+	Count  int   `yaml:"count" jsonschema:"default=3,minimum=1,maximum=10000" jsonschema_description:"The number of hosts."`
+	Zones  int   `yaml:"zones" jsonschema:"default=3,minimum=1,maximum=26" jsonschema_description:"The number of availability zones that the hosts are spread over, at most one for each host."`
+	CPU    int64 `yaml:"cpu" jsonschema:"default=1024,minimum=1,maximum=1048576" jsonschema_description:"CPU units of each host; 1024 are one virtual CPU."`
+	Memory MiB   `yaml:"memory" jsonschema:"default=1024M,minimum=1" jsonschema_description:"Memory of each host."`
+}
+
+// MiB is an amount of memory, in MiB; in the file it has a unit: 64M, 1.5G.
+type MiB int64
+
+// Scaling is the x-plimsoll section of a service: how many tasks it gets, from
+// what, and how fast.
+type Scaling struct {
+	Priority    int       `yaml:"priority" jsonschema:"default=1000,minimum=1,maximum=1000" jsonschema_description:"Who gets the capacity when it is short: 1 is the highest. Equal priorities are served in the order of the file."`
+	Min         int       `yaml:"min" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The least number of tasks, guaranteed before any want of another service is met. Without it: deploy.replicas, else 1."`
+	Max         int       `yaml:"max" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The greatest number of tasks. A service with triggers or remainder must name it. Without it: deploy.replicas, else 1, at least min."`
+	Cooperative bool      `yaml:"cooperative" jsonschema:"default=false" jsonschema_description:"The service's tasks protect themselves while they are busy, and are never stopped by scale-in meanwhile."`
+	Remainder   bool      `yaml:"remainder" jsonschema:"default=false" jsonschema_description:"The service takes the capacity that nobody else wants, up to max, and gives way at once. It has no triggers."`
+	Route       *Route    `yaml:"route" jsonschema_description:"Where the router sends requests to this service from. The service needs a TCP port."`
+	Triggers    []Trigger `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
+	Behavior    Behavior  `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
+	Load        *Traffic  `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
+}
+
+// Route sends requests by host name and path to a service.
+type Route struct {
+	Host  string `yaml:"host" jsonschema:"pattern=^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$,example=shop.localhost" words:"a host name in lower case, without scheme or port" jsonschema_description:"The host name, without a port, in lower case; without it every host matches."`
+	Path  string `yaml:"path" jsonschema:"default=/,pattern=^/" words:"a path that begins with /" jsonschema_description:"The path prefix; the longest match wins."`
+	Port  int    `yaml:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"The container port that requests go to; without it the first of ports."`
+	Strip bool   `yaml:"strip" jsonschema:"default=false" jsonschema_description:"The prefix is removed before the request goes on."`
+	// Health is empty where a TCP connection is enough.
+	Health string        `yaml:"health" jsonschema:"pattern=^/,example=/healthz" words:"a path that begins with /" jsonschema_description:"The path that health checks ask each task for; without it a TCP connection is enough."`
+	Hold   time.Duration `yaml:"hold" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time that a request waits for a first task while the service has none."`
+}
+
+// Behavior bounds how fast a count follows the demand.
+type Behavior struct {
+	Tolerance float64       `yaml:"tolerance" jsonschema:"default=0.1,minimum=0,maximum=1" jsonschema_description:"No change while the demand is within this share of what the present count is for: 0.1 is 10 %."`
+	ScaleUp   ScaleUp       `yaml:"scaleUp" jsonschema_description:"How the count grows."`
+	ScaleDown ScaleDown     `yaml:"scaleDown" jsonschema_description:"How the count shrinks."`
+	Cooldown  time.Duration `yaml:"cooldown" jsonschema:"default=60s,minimum=0s,maximum=24h" jsonschema_description:"The time without activity before the last task goes (from 1 to 0)."`
+}
+
+// ScaleUp bounds growth.
+type ScaleUp struct {
+	StabilizationWindow time.Duration `yaml:"stabilizationWindow" jsonschema:"default=0s,minimum=0s,maximum=1h" jsonschema_description:"The count grows to the smallest want of this window."`
+	Rate                *Rate         `yaml:"rate" jsonschema_description:"The most that the count may grow; without it there is no bound."`
+}
+
+// ScaleDown bounds shrinking.
+type ScaleDown struct {
+	StabilizationWindow time.Duration `yaml:"stabilizationWindow" jsonschema:"default=60s,minimum=0s,maximum=1h" jsonschema_description:"The count shrinks to the largest want of this window."`
+	Rate                *Rate         `yaml:"rate" jsonschema_description:"The most that the count may shrink; without it there is no bound."`
+}
+
+// Rate allows the greater of Percent of the count and Tasks in each Period.
+type Rate struct {
+	Percent float64       `yaml:"percent" jsonschema:"default=0,minimum=0" jsonschema_description:"Percent of the count. The greater of percent and tasks holds; one of them is needed."`
+	Tasks   int           `yaml:"tasks" jsonschema:"default=0,minimum=0" jsonschema_description:"A number of tasks."`
+	Period  time.Duration `yaml:"period" jsonschema:"default=15s,minimum=1s,maximum=1h" jsonschema_description:"The time within which so much may change."`
+}
+
+// Traffic is what the load generator sends to a service. Paths and messages may
+// hold {n}, the number of the request, and {random:A-B}.
+type Traffic struct {
+	Paths    []string `yaml:"paths" jsonschema:"minItems=1,pattern=^/" words:"paths that begin with /" jsonschema_description:"The paths that are asked for in turn, through the service's route. {n} is the number of the request, {random:A-B} a number from A to B."`
+	Messages []string `yaml:"messages" jsonschema:"minItems=1" jsonschema_description:"The bodies of the messages that are sent in turn to the queue of the service's aws-sqs-queue trigger; with the same placeholders."`
+	Share    float64  `yaml:"share" jsonschema:"default=1,minimum=0" jsonschema_description:"The weight of this service among those that get requests, and among those that get messages."`
+}

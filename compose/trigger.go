@@ -1,0 +1,180 @@
+package compose
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Trigger is one reading that a service's count follows.
+type Trigger struct {
+	// Type is one of TriggerTypes.
+	Type string `yaml:"type" jsonschema:"required" jsonschema_description:"The kind of trigger, by KEDA's names."`
+	// Name is unique within its service.
+	Name     string        `yaml:"name" jsonschema_description:"How reasons and readings name the trigger; without it its type and what it reads."`
+	Interval time.Duration `yaml:"interval" jsonschema:"minimum=0s,maximum=1h" jsonschema_description:"The shortest time between two readings, unless the source says itself that it has changed."`
+	// Fallback is nil where the last count is held.
+	Fallback *Fallback `yaml:"fallback" jsonschema_description:"What holds while the reading fails; without it the last count is held."`
+	// Parameters are those of the trigger's type: *Router, *SQSQueue, *Cron,
+	// *Random, *Script or *MetricsAPI.
+	Parameters Parameters
+}
+
+// Parameters are a trigger's own keys, by its type.
+type Parameters interface {
+	// name is what tells the trigger from others of its type.
+	name() string
+	check(c check)
+}
+
+// Fallback is the count to want while a reading fails.
+type Fallback struct {
+	Replicas int `yaml:"replicas" jsonschema:"required,minimum=0,maximum=5000" jsonschema_description:"The number of tasks to want meanwhile."`
+}
+
+// Router follows what the router measures of the service's own requests.
+// Exactly one of its keys is set.
+type Router struct {
+	Concurrency       float64       `yaml:"concurrency" jsonschema:"exclusiveMinimum=0" jsonschema_description:"Requests in flight for each task."`
+	RequestsPerSecond float64       `yaml:"requestsPerSecond" jsonschema:"exclusiveMinimum=0" jsonschema_description:"Requests per second for each task."`
+	LatencyP50        time.Duration `yaml:"latencyP50" jsonschema:"minimum=1ms,maximum=10m" jsonschema_description:"The median latency to hold."`
+	LatencyP99        time.Duration `yaml:"latencyP99" jsonschema:"minimum=1ms,maximum=10m" jsonschema_description:"The 99th percentile of the latency to hold."`
+}
+
+// SQSQueue follows the length of an SQS queue. One of Queue (of the engine,
+// made if absent) and QueueURL is set.
+type SQSQueue struct {
+	Queue                 string  `yaml:"queue" jsonschema:"pattern=^[A-Za-z0-9_-]{1\\,80}(\\.fifo)?$" words:"letters, digits, - and _, at most 80, and .fifo after them if it is one" jsonschema_description:"The name of a queue of the engine, made if absent. Either this or queueURL."`
+	QueueURL              string  `yaml:"queueURL" jsonschema:"pattern=^https?://" words:"a URL that begins with http:// or https://" jsonschema_description:"The URL of a queue that is there already."`
+	QueueLength           float64 `yaml:"queueLength" jsonschema:"default=5,exclusiveMinimum=0" jsonschema_description:"Messages for each task."`
+	ActivationQueueLength float64 `yaml:"activationQueueLength" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under so many messages the queue counts as idle, and the count may go to 0."`
+	AWSRegion             string  `yaml:"awsRegion" jsonschema:"pattern=^[a-z]{2}(-[a-z]+)+-[0-9]$" words:"a region such as eu-central-1" jsonschema_description:"The queue's region; without it that of the environment."`
+	AWSEndpoint           string  `yaml:"awsEndpoint" jsonschema:"pattern=^https?://" words:"a URL that begins with http:// or https://" jsonschema_description:"The endpoint of SQS; without it that of the environment."`
+	ScaleOnInFlight       bool    `yaml:"scaleOnInFlight" jsonschema:"default=true" jsonschema_description:"Messages that are being worked on count as well."`
+	ScaleOnDelayed        bool    `yaml:"scaleOnDelayed" jsonschema:"default=false" jsonschema_description:"Delayed messages count as well."`
+}
+
+// Cron wants a number of tasks between two times.
+type Cron struct {
+	Start           string `yaml:"start" jsonschema:"required,example=0 8 * * 1-5" jsonschema_description:"When it begins, in cron's five fields."`
+	End             string `yaml:"end" jsonschema:"required,example=0 18 * * 1-5" jsonschema_description:"When it ends, in cron's five fields."`
+	Timezone        string `yaml:"timezone" jsonschema:"default=UTC,example=Europe/Zurich" jsonschema_description:"The time zone of both, as the IANA database names it."`
+	DesiredReplicas int    `yaml:"desiredReplicas" jsonschema:"required,minimum=1,maximum=5000" jsonschema_description:"The number of tasks in between."`
+}
+
+// Random wants what a seeded generator says, to try a configuration out.
+type Random struct {
+	Seed   int64         `yaml:"seed" jsonschema:"default=1,minimum=0" jsonschema_description:"The same seed gives the same demand."`
+	Min    int           `yaml:"min" jsonschema:"default=0,minimum=0" jsonschema_description:"The smallest demand."`
+	Max    int           `yaml:"max" jsonschema:"required,minimum=0" jsonschema_description:"The greatest demand."`
+	Period time.Duration `yaml:"period" jsonschema:"default=10s,minimum=100ms,maximum=24h" jsonschema_description:"How long each demand lasts."`
+	Target float64       `yaml:"target" jsonschema:"default=1,exclusiveMinimum=0" jsonschema_description:"Demand for each task."`
+}
+
+// Script follows the number that a command prints.
+type Script struct {
+	Command               Command       `yaml:"command" jsonschema:"required" jsonschema_description:"The command that prints a number: a list, or a text for /bin/sh -c. It runs in the file's folder."`
+	Timeout               time.Duration `yaml:"timeout" jsonschema:"default=5s,minimum=10ms,maximum=5m" jsonschema_description:"The longest time that it may take."`
+	TargetValue           float64       `yaml:"targetValue" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"Its value for each task."`
+	ActivationTargetValue float64       `yaml:"activationTargetValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
+}
+
+// Command is a program with its arguments; in the file a list, or a text for
+// /bin/sh -c.
+type Command []string
+
+// MetricsAPI follows a number in the JSON answer of a URL.
+type MetricsAPI struct {
+	URL                   string  `yaml:"url" jsonschema:"required,pattern=^https?://" words:"a URL that begins with http:// or https://" jsonschema_description:"What is asked for (GET)."`
+	ValueLocation         string  `yaml:"valueLocation" jsonschema:"required,example=queues.0.depth" jsonschema_description:"Where the number is in the answer, as a GJSON path."`
+	TargetValue           float64 `yaml:"targetValue" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"Its value for each task."`
+	ActivationTargetValue float64 `yaml:"activationTargetValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
+	Format                string  `yaml:"format" jsonschema:"default=json,enum=json" jsonschema_description:"The format of the answer."`
+}
+
+// triggerType is a kind of trigger that is supported.
+type triggerType struct {
+	name, doc string
+	// interval is the default of the key of that name; 0 reads at each step.
+	interval time.Duration
+	make     func() Parameters
+}
+
+func triggerTypes() []triggerType {
+	return []triggerType{
+		{"router", "Follows what the router measures of the service's own requests: exactly one of its keys is set.", 0, func() Parameters { return &Router{} }},
+		{"aws-sqs-queue", "Follows the length of an SQS queue.", 2 * time.Second, func() Parameters { return &SQSQueue{} }},
+		{"cron", "Wants a number of tasks between two times.", 0, func() Parameters { return &Cron{} }},
+		{"random", "Wants what a seeded generator says, to try a configuration out.", 0, func() Parameters { return &Random{} }},
+		{"script", "Follows the number that a command prints.", 10 * time.Second, func() Parameters { return &Script{} }},
+		{"metrics-api", "Follows a number in the JSON answer of a URL.", 5 * time.Second, func() Parameters { return &MetricsAPI{} }},
+	}
+}
+
+// TriggerTypes are the types of trigger that a file may name.
+func TriggerTypes() []string {
+	var names []string
+	for _, t := range triggerTypes() {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+// plannedTriggers are KEDA's names that mean something, and are not there yet.
+func plannedTriggers() []string {
+	return []string{
+		"aws-cloudwatch", "aws-dynamodb", "cpu", "external", "external-push", "kafka", "memory", "mysql",
+		"nats-jetstream", "postgresql", "prometheus", "rabbitmq", "redis", "redis-streams",
+	}
+}
+
+// decodeTrigger reads one item of triggers.
+func (d *decoder) decodeTrigger(n *node) Trigger {
+	var t Trigger
+	if !d.isMapping(n) {
+		return t
+	}
+	at := n.get("type")
+	if at == nil {
+		d.at(n, "type is missing; allowed: %s", strings.Join(TriggerTypes(), ", "))
+		return t
+	}
+	if !d.text(at, &t.Type) {
+		return t
+	}
+	types := triggerTypes()
+	i := slices.IndexFunc(types, func(k triggerType) bool { return k.name == t.Type })
+	if i < 0 {
+		if slices.Contains(plannedTriggers(), t.Type) {
+			d.at(at, "the trigger %q is not yet supported; supported are: %s", t.Type, strings.Join(TriggerTypes(), ", "))
+		} else {
+			d.at(at, "%s", unknown("trigger", t.Type, TriggerTypes(), nil))
+		}
+		return t
+	}
+	t.Parameters = types[i].make()
+	before := len(d.errors)
+	d.structs(n, &t, t.Parameters)
+	if n.get("interval") == nil {
+		t.Interval = types[i].interval
+	}
+	if len(d.errors) > before {
+		return t
+	}
+	t.Parameters.check(check{d.report, n})
+	if t.Name == "" {
+		t.Name = strings.TrimSpace(t.Type + " " + t.Parameters.name())
+	}
+	return t
+}
+
+// uniqueNames reports triggers of one service that have the same name.
+func (d *decoder) uniqueNames(list *node, triggers []Trigger) {
+	taken := map[string]bool{}
+	for i, t := range triggers {
+		if t.Name != "" && taken[t.Name] {
+			d.at(list.items[i], "a trigger named %q is there already; give it another name", t.Name)
+		}
+		taken[t.Name] = true
+	}
+}
