@@ -4,7 +4,19 @@
 // know of the engine, the platform or the decisions.
 package router
 
-import "time"
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // Table is all that the router serves: routes to services, services to targets.
 type Table struct {
@@ -43,20 +55,230 @@ type Target struct {
 // Stats are a service's figures, as demand reads them.
 type Stats struct {
 	// InFlight are the requests that have arrived and have no answer yet, those
-	// that wait for a target included.
+	// that wait for a target included, and the open WebSockets.
 	InFlight int
 	// Held are those of them that wait for a target.
 	Held int
+	// WebSockets are those of them that have become a WebSocket.
+	WebSockets int
 	// Concurrency is the mean of InFlight over the window.
 	Concurrency float64
+	// Recent is the mean of InFlight over the last second or so: what a burst
+	// shows in before it moves Concurrency.
+	Recent float64
 	// RequestsPerSecond is the rate of arrivals over the window.
 	RequestsPerSecond float64
-	// LatencyP50 and LatencyP99 are of the answers in the window; zero
-	// without answers.
+	// LatencyP50 and LatencyP99 are of the answers in the window, from the
+	// arrival to the last byte; zero without answers.
 	LatencyP50, LatencyP99 time.Duration
 	// Requests and Errors count since the start; errors are 5xx answers of the
 	// router's own making and of targets.
 	Requests, Errors uint64
+	// Retries counts the attempts after the first, Waited the requests that
+	// have had to wait for a target, both since the start.
+	Retries, Waited uint64
 	// Window is the time that the rates and quantiles are over.
 	Window time.Duration
+}
+
+// TargetState is what is shown of a target.
+type TargetState struct {
+	ID      string `json:"id"`
+	Zone    string `json:"zone,omitempty"`
+	Address string `json:"address"`
+	// Healthy tells that requests are sent to the target by choice; without
+	// it the Reason says why not.
+	Healthy  bool   `json:"healthy"`
+	Draining bool   `json:"draining"`
+	Reason   string `json:"reason,omitempty"`
+	InFlight int    `json:"inFlight"`
+	// WebSockets are the open ones.
+	WebSockets int `json:"webSockets"`
+	// Requests and Failures count since the target was added; failures are
+	// attempts that ended without an answer.
+	Requests uint64 `json:"requests"`
+	Failures uint64 `json:"failures"`
+}
+
+// Options make a Router. The zero value is usable.
+type Options struct {
+	Log *slog.Logger
+	// Rand is the source of the two choices. It must be safe for concurrent
+	// use. nil is a generator of the router's own with a random seed.
+	Rand   func() uint64
+	Health Health
+	// HoldMax is the greatest number of requests of one service that wait for
+	// a target. Default 1,000.
+	HoldMax int
+	// HoldTimeout is the longest time that a request waits for a target.
+	// Default 30 s.
+	HoldTimeout time.Duration
+	// DialTimeout bounds one connection to a target. Default 2 s.
+	DialTimeout time.Duration
+	// ResponseTimeout bounds the time from the end of the request to the head
+	// of the target's answer. Default 60 s; under 0 there is no bound.
+	ResponseTimeout time.Duration
+}
+
+// Router is the http.Handler that sends requests to targets. Make it with New,
+// give it a table with SetTable, and serve it with Serve, which also refuses
+// what net/http would let through.
+type Router struct {
+	options   Options
+	log       *slog.Logger
+	rand      func() uint64
+	transport *http.Transport
+	dialer    net.Dialer
+	buffers   sync.Pool
+	epoch     time.Time
+
+	table    atomic.Pointer[table]
+	refused  atomic.Uint64
+	unrouted atomic.Uint64
+
+	ctx    context.Context // ends with Close; checks and tunnels live in it
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	stopping chan struct{} // closed by Shutdown: nothing is held any more
+	stopOnce sync.Once
+
+	mu       sync.Mutex // held by whatever changes the fields below
+	services map[string]*service
+	drained  map[string]time.Time // target ids that must not come back
+	server   *http.Server
+}
+
+// ErrClosed is what SetTable returns after Close.
+var ErrClosed = errors.New("the router is closed")
+
+// New makes a router with an empty table: every request is answered with 404
+// until SetTable.
+func New(o Options) *Router {
+	r := &Router{
+		options:  o.withDefaults(),
+		epoch:    time.Now(),
+		services: map[string]*service{},
+		drained:  map[string]time.Time{},
+		stopping: make(chan struct{}),
+	}
+	r.log, r.rand = r.options.Log, r.options.Rand
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAlive: 30 * time.Second}
+	r.transport = newTransport(r.options, r.dialer.DialContext)
+	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }
+	r.table.Store(&table{})
+	return r
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rand == nil {
+		o.Rand = newRand()
+	}
+	o.Health = o.Health.withDefaults()
+	if o.HoldMax <= 0 {
+		o.HoldMax = 1000
+	}
+	if o.HoldTimeout <= 0 {
+		o.HoldTimeout = 30 * time.Second
+	}
+	if o.DialTimeout <= 0 {
+		o.DialTimeout = 2 * time.Second
+	}
+	if o.ResponseTimeout == 0 {
+		o.ResponseTimeout = time.Minute
+	}
+	return o
+}
+
+// newRand is a splitmix64 generator over an atomic counter: safe for concurrent
+// use without a lock on the way of every request.
+func newRand() func() uint64 {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // crypto/rand does not fail
+	var state atomic.Uint64
+	state.Store(binary.LittleEndian.Uint64(seed[:]))
+	return func() uint64 {
+		z := state.Add(0x9e3779b97f4a7c15)
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		return z ^ z>>31
+	}
+}
+
+// Services are the names of the services in the table, sorted.
+func (r *Router) Services() []string {
+	names := make([]string, 0, len(r.table.Load().services))
+	for name := range r.table.Load().services {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Targets are the targets of a service, those that drain included, sorted by
+// id; none for an unknown service.
+func (r *Router) Targets(service string) []TargetState {
+	r.mu.Lock()
+	s := r.services[service]
+	r.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.states()
+}
+
+// Stats are the figures of a service; all zero but the window for one that has
+// never been in a table.
+func (r *Router) Stats(service string) Stats {
+	r.mu.Lock()
+	s := r.services[service]
+	r.mu.Unlock()
+	if s == nil {
+		return Stats{Window: window}
+	}
+	return s.meter.stats(r.now())
+}
+
+// Pressure gives a notice when a request of the service has to wait for a
+// target, and when its requests in flight rise past a power of two. The channel
+// is never closed, is the same at each call, and holds at most one notice. The
+// service need not be in the table yet.
+func (r *Router) Pressure(service string) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.services[service]
+	if s == nil {
+		s = newService(r, service)
+		r.services[service] = s
+	}
+	s.watched = true
+	return s.meter.pressure
+}
+
+// Refused counts the requests that the router would not route for their form.
+func (r *Router) Refused() uint64 { return r.refused.Load() }
+
+// Unrouted counts the requests that no route was found for.
+func (r *Router) Unrouted() uint64 { return r.unrouted.Load() }
+
+// now is the time since the router was made, on the monotonic clock.
+func (r *Router) now() time.Duration { return time.Since(r.epoch) }
+
+// Close ends health checks and WebSockets, and drops kept connections. Requests
+// under way go on; Shutdown waits for those.
+func (r *Router) Close() error {
+	r.stopOnce.Do(func() { close(r.stopping) })
+	r.cancel()
+	r.mu.Lock()
+	for _, s := range r.services {
+		s.close()
+	}
+	r.mu.Unlock()
+	r.tasks.Wait()
+	r.transport.CloseIdleConnections()
+	return nil
 }

@@ -1,0 +1,246 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Health says how targets are checked and when they are left out. The zero
+// value is the defaults.
+type Health struct {
+	// Interval is the time between two checks of a healthy target. Default 2 s.
+	Interval time.Duration
+	// Timeout bounds one check. Default 2 s.
+	Timeout time.Duration
+	// UnhealthyAfter is the number of failed checks in a row, HealthyAfter
+	// that of passed ones, that change a target's state. Default 2 and 1. A new
+	// target is used as soon as its first check has passed, and a target that
+	// refuses a request's connection is unhealthy at once.
+	UnhealthyAfter, HealthyAfter int
+	// EjectAfter is the number of requests in a row that end without an answer
+	// after which a target is left out for a time. Default 3.
+	EjectAfter int
+	// EjectFor is how long it is left out the first time; each further time
+	// doubles it up to EjectMax. Default 1 s and 30 s.
+	EjectFor, EjectMax time.Duration
+}
+
+const (
+	// A target that is new or unhealthy is checked again after probeStep, then
+	// after half as long again each time, up to probeMax: a cold start must
+	// cost milliseconds, a dead target next to nothing.
+	probeStep = 10 * time.Millisecond
+	probeMax  = 250 * time.Millisecond
+)
+
+func (h Health) withDefaults() Health {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d <= 0 {
+			*d = to
+		}
+	}
+	set(&h.Interval, 2*time.Second)
+	set(&h.Timeout, 2*time.Second)
+	set(&h.EjectFor, time.Second)
+	set(&h.EjectMax, 30*time.Second)
+	if h.UnhealthyAfter <= 0 {
+		h.UnhealthyAfter = 2
+	}
+	if h.HealthyAfter <= 0 {
+		h.HealthyAfter = 1
+	}
+	if h.EjectAfter <= 0 {
+		h.EjectAfter = 3
+	}
+	return h
+}
+
+type healthState int
+
+const (
+	unproven  healthState = iota // no check has passed yet
+	healthy                      // passed
+	unhealthy                    // was healthy and fails
+)
+
+// health is what is known of one target; service.mu guards it.
+type health struct {
+	state    healthState
+	row      int // checks in a row that contradict the state
+	reason   string
+	ejected  time.Time // left out until
+	ejection time.Duration
+}
+
+func (h *health) usable(now time.Time) bool {
+	return h.state == healthy && !now.Before(h.ejected)
+}
+
+// checked takes in the outcome of an active check and tells whether the
+// usability changed.
+func (h *health) checked(err error, o Health) (changed bool) {
+	if err != nil {
+		h.reason = err.Error()
+		if h.state != healthy {
+			h.row = 0
+			return false
+		}
+		if h.row++; h.row < o.UnhealthyAfter {
+			return false
+		}
+		h.state, h.row = unhealthy, 0
+		return true
+	}
+	if h.state == healthy {
+		h.row, h.reason = 0, ""
+		return false
+	}
+	if h.row++; h.state == unhealthy && h.row < o.HealthyAfter {
+		return false
+	}
+	h.state, h.row, h.reason = healthy, 0, ""
+	return true
+}
+
+// refused takes in that a request's connection was refused: nothing listens, so
+// there is nothing to wait for.
+func (h *health) refused(err error) (changed bool) {
+	h.reason = err.Error()
+	if h.state != healthy {
+		return false
+	}
+	h.state, h.row = unhealthy, 0
+	return true
+}
+
+// eject leaves the target out for a time that doubles with each ejection that
+// follows soon on the last, and returns that time.
+func (h *health) eject(now time.Time, o Health, err error) time.Duration {
+	if h.ejection == 0 || now.Sub(h.ejected) > 10*h.ejection {
+		h.ejection = o.EjectFor
+	} else {
+		h.ejection = min(2*h.ejection, o.EjectMax)
+	}
+	h.ejected = now.Add(h.ejection)
+	h.reason = fmt.Sprintf("left out for %s after %d requests without an answer: %v", h.ejection, o.EjectAfter, err)
+	return h.ejection
+}
+
+// check runs the active checks of a target until ctx ends.
+func (t *target) check(ctx context.Context, o Health) {
+	probe := t.prober(o)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	step := probeStep
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.kick:
+			step = probeStep
+		case <-timer.C:
+		}
+		err := probe(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if t.checked(err, o) {
+			step = probeStep
+			timer.Reset(o.Interval)
+			continue
+		}
+		timer.Reset(step)
+		step = min(step*3/2, max(probeStep, min(probeMax, o.Interval)))
+	}
+}
+
+// checked records the outcome of a check and tells whether the target is
+// healthy now.
+func (t *target) checked(err error, o Health) bool {
+	s := t.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := t.health.state
+	if t.health.checked(err, o) && !t.removed {
+		s.choose()
+		s.router.log.Info("router: target", "service", s.name, "task", t.ID, "address", t.Address,
+			"healthy", t.health.state == healthy, "new", was == unproven, "reason", t.health.reason)
+	}
+	return t.health.state == healthy
+}
+
+// failed records that a request to the target ended without an answer.
+func (t *target) failed(err error, refused bool) {
+	t.failures.Add(1)
+	strikes := t.strikes.Add(1)
+	s := t.service
+	o := s.router.options.Health
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case refused:
+		if t.health.refused(err) {
+			s.choose()
+			s.router.log.Info("router: target refuses connections", "service", s.name, "task", t.ID, "address", t.Address)
+		}
+		select {
+		case t.kick <- struct{}{}:
+		default:
+		}
+	case strikes >= int64(o.EjectAfter):
+		t.strikes.Store(0)
+		back := t.health.eject(time.Now(), o, err)
+		s.choose()
+		s.router.log.Warn("router: target is left out", "service", s.name, "task", t.ID, "address", t.Address, "for", back, "error", err)
+		time.AfterFunc(back, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.choose()
+		})
+	}
+}
+
+// answered records that the target answered.
+func (t *target) answered() {
+	if t.strikes.Load() != 0 {
+		t.strikes.Store(0)
+	}
+}
+
+// prober is one active check: a TCP connection, or a GET of the service's
+// health path that must be answered with 2xx or 3xx.
+func (t *target) prober(o Health) func(context.Context) error {
+	dialer := net.Dialer{Timeout: o.Timeout}
+	client := http.Client{
+		Timeout:       o.Timeout,
+		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return func(ctx context.Context) error {
+		path, _ := t.service.healthPath.Load().(string)
+		if path == "" {
+			conn, err := dialer.DialContext(ctx, "tcp", t.Address)
+			if err != nil {
+				return fmt.Errorf("health check: %w", err)
+			}
+			return conn.Close()
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.Address+path, nil)
+		if err != nil {
+			return fmt.Errorf("health check: %w", err)
+		}
+		request.Header.Set("User-Agent", "plimsoll-health")
+		answer, err := client.Do(request)
+		if err != nil {
+			return fmt.Errorf("health check: %w", err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode < 200 || answer.StatusCode > 399 {
+			return fmt.Errorf("health check: GET %s was answered with %d, not 2xx or 3xx", path, answer.StatusCode)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,217 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// hijackAndCut ends the connection without an answer.
+func hijackAndCut(t *testing.T, w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	conn.Close()
+}
+
+func TestATaskThatDiesByItselfCostsNoRequest(t *testing.T) {
+	a := backend(t, func(w http.ResponseWriter, r *http.Request) {})
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {})
+	s := serve(t, Options{Health: Health{Interval: time.Hour}})
+	s.set(t, one(targetOf("a", a), targetOf("b", b)))
+	eventually(t, "both are healthy", func() bool { ts := s.Targets("web"); return ts[0].Healthy && ts[1].Healthy })
+	a.CloseClientConnections()
+	a.Close()
+	for i := range 40 {
+		if code, page := s.do(t, "POST", "/", strings.NewReader(fmt.Sprint(i)), nil); code != 200 {
+			t.Fatalf("%d %s", code, page)
+		}
+	}
+	if state := s.Targets("web")[0]; state.Healthy || !strings.Contains(state.Reason, "refused") {
+		t.Errorf("the dead one: %+v", state)
+	}
+}
+
+func TestARequestIsSentAgainOnlyIfThatIsSafe(t *testing.T) {
+	for _, c := range []struct {
+		method, body string
+		want         int
+	}{
+		{"GET", "", 200},
+		{"DELETE", "", 200},
+		{"PUT", "body", 502},
+		{"POST", "", 502},
+		{"POST", "body", 502},
+	} {
+		var asked atomic.Int64
+		cut := func(w http.ResponseWriter, r *http.Request) {
+			// The first request of all is cut, whoever gets it.
+			if asked.Add(1) == 1 {
+				hijackAndCut(t, w)
+			}
+		}
+		a, b := backend(t, cut), backend(t, cut)
+		s := serve(t, Options{})
+		s.set(t, one(targetOf("a", a), targetOf("b", b)))
+		code, page := s.do(t, c.method, "/", strings.NewReader(c.body), nil)
+		if code != c.want {
+			t.Errorf("%s with body %q: %d %s, want %d", c.method, c.body, code, page, c.want)
+		}
+		if want := int64(1 + (502-c.want)/302); asked.Load() != want {
+			t.Errorf("%s with body %q was sent %d times, want %d", c.method, c.body, asked.Load(), want)
+		}
+	}
+}
+
+func TestWhereMostTargetsFailAllAreUsed(t *testing.T) {
+	var failing atomic.Bool
+	var asked [4]atomic.Int64
+	var targets []Target
+	for i := range asked {
+		b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/health" {
+				if i > 0 && failing.Load() {
+					w.WriteHeader(500)
+				}
+				return
+			}
+			asked[i].Add(1)
+		})
+		targets = append(targets, targetOf(fmt.Sprint(i), b))
+	}
+	s := serve(t, Options{Health: Health{Interval: 5 * time.Millisecond}})
+	table := one(targets...)
+	table.Routes[0].HealthPath = "/health"
+	s.set(t, table)
+	healthy := func() (n int) {
+		for _, state := range s.Targets("web") {
+			if state.Healthy {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "all are healthy", func() bool { return healthy() == 4 })
+	failing.Store(true)
+	eventually(t, "one is", func() bool { return healthy() == 1 })
+	for range 200 {
+		if code, _ := s.get(t, "/"); code != 200 {
+			t.Fatal(code)
+		}
+	}
+	for i := range asked {
+		if asked[i].Load() == 0 {
+			t.Errorf("target %d got nothing", i)
+		}
+	}
+	failing.Store(false)
+	eventually(t, "all are healthy again", func() bool { return healthy() == 4 })
+}
+
+func TestATargetThatBreaksConnectionsIsLeftOutForAGrowingTime(t *testing.T) {
+	o := Health{}.withDefaults()
+	h := health{state: healthy}
+	now := time.Unix(1000, 0)
+	broken := errors.New("reset")
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		want *= time.Second
+		if got := h.eject(now, o, broken); got != want {
+			t.Errorf("left out for %s, want %s", got, want)
+		}
+		if h.usable(now.Add(want - 1)) {
+			t.Error("used before its time is over")
+		}
+		if now = now.Add(want); !h.usable(now) {
+			t.Error("still left out after its time")
+		}
+	}
+	now = now.Add(time.Hour)
+	if got := h.eject(now, o, broken); got != o.EjectFor {
+		t.Errorf("after an hour without trouble: left out for %s, want %s", got, o.EjectFor)
+	}
+}
+
+func TestFailedRequestsInARowEjectATarget(t *testing.T) {
+	bad := backend(t, func(w http.ResponseWriter, r *http.Request) { hijackAndCut(t, w) })
+	good := backend(t, func(w http.ResponseWriter, r *http.Request) {})
+	s := serve(t, Options{Health: Health{EjectFor: time.Hour, EjectMax: time.Hour}})
+	s.set(t, one(targetOf("bad", bad), targetOf("good", good)))
+	eventually(t, "both are healthy", func() bool { ts := s.Targets("web"); return ts[0].Healthy && ts[1].Healthy })
+	eventually(t, "the bad one is left out", func() bool {
+		s.get(t, "/")
+		return strings.Contains(s.Targets("web")[0].Reason, "left out")
+	})
+	before := s.Targets("web")[0].Failures
+	for range 50 {
+		if code, _ := s.get(t, "/"); code != 200 {
+			t.Fatal(code)
+		}
+	}
+	if state := s.Targets("web")[0]; state.Failures != before {
+		t.Errorf("it was asked %d times more", state.Failures-before)
+	}
+}
+
+func TestChecksChangeAStateOnlyAfterSoManyInARow(t *testing.T) {
+	o := Health{UnhealthyAfter: 3, HealthyAfter: 2}.withDefaults()
+	bad := errors.New("no")
+	h := health{}
+	for i, step := range []struct {
+		err  error
+		want healthState
+	}{
+		{bad, unproven}, {bad, unproven}, {nil, healthy}, // a new target needs one
+		{bad, healthy}, {bad, healthy}, {nil, healthy}, {bad, healthy}, {bad, healthy}, {bad, unhealthy},
+		{nil, unhealthy}, {bad, unhealthy}, {nil, unhealthy}, {nil, healthy},
+	} {
+		h.checked(step.err, o)
+		if h.state != step.want {
+			t.Fatalf("step %d: state %d, want %d", i, h.state, step.want)
+		}
+	}
+}
+
+func TestRetriesHaveABudget(t *testing.T) {
+	var b budget
+	spent := 0
+	for b.take(0, 0) {
+		spent++
+	}
+	if spent != budgetRate {
+		t.Errorf("%d retries at the start, want %d", spent, budgetRate)
+	}
+	for spent = 0; b.take(0, 100); spent++ {
+	}
+	if spent != 20 {
+		t.Errorf("%d retries for 100 requests, want a fifth", spent)
+	}
+	for spent = 0; b.take(time.Hour, 1<<40); spent++ {
+	}
+	if spent != budgetMax {
+		t.Errorf("%d retries saved up, want %d", spent, budgetMax)
+	}
+}
+
+func TestTheLessLoadedOfTwoIsTaken(t *testing.T) {
+	busy, idle := &target{}, &target{}
+	busy.inflight.Store(3)
+	idle.tunnels.Store(1)
+	random := newRand()
+	for range 100 {
+		if got := pick([]*target{busy, idle}, nil, random); got != idle {
+			t.Fatal("the busier one was taken")
+		}
+	}
+	if got := pick([]*target{busy, idle}, []*target{idle}, random); got != busy {
+		t.Error("the one to be left out was taken")
+	}
+	if got := pick([]*target{idle}, []*target{idle}, random); got != nil {
+		t.Error("the only one was to be left out")
+	}
+}

@@ -1,0 +1,56 @@
+package router
+
+import (
+	"context"
+	"time"
+)
+
+// holding is a request's wait for a target: at zero targets, and where no
+// target took its connection. The request's body is not read meanwhile, so that
+// a held request costs its head and no more.
+type holding struct {
+	service *service
+	limit   int
+	timeout time.Duration
+	timer   *time.Timer // runs from the first wait
+}
+
+// verdict is why a wait ended.
+type verdict int
+
+const (
+	goOn     verdict = iota // the targets have changed
+	tooLong                 // the time is over
+	tooMany                 // as many wait as may
+	leftHold                // the client has gone
+	stopping                // the router shuts down
+)
+
+// wait waits until changed is closed. changed must have been taken before the
+// look that found no target.
+func (h *holding) wait(ctx context.Context, changed <-chan struct{}) verdict {
+	if !h.service.meter.hold(h.limit) {
+		return tooMany
+	}
+	defer h.service.meter.letGo()
+	if h.timer == nil {
+		h.timer = time.NewTimer(h.timeout)
+		h.service.meter.waited.Add(1)
+	}
+	select {
+	case <-changed:
+		return goOn
+	case <-h.timer.C:
+		return tooLong
+	case <-ctx.Done():
+		return leftHold
+	case <-h.service.router.stopping:
+		return stopping
+	}
+}
+
+func (h *holding) end() {
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}

@@ -1,0 +1,158 @@
+package router
+
+import (
+	"net"
+	"net/http"
+	"strings"
+)
+
+// objection says why a request is refused before it is routed; empty if it is
+// not. What net/http has taken apart already cannot be seen here: Listener
+// looks at that.
+func objection(r *http.Request) string {
+	switch {
+	case r.Method == http.MethodConnect:
+		return "CONNECT is not served: this router leads to its services only"
+	case !strings.HasPrefix(r.URL.Path, "/"):
+		return "the request's target is not a path"
+	case r.Host == "":
+		return "the request names no host"
+	case hasControl(r.URL.Path):
+		return "the path has a control character"
+	case hasControl(r.Host) || hasControl(r.URL.RawQuery):
+		return "the request has a control character"
+	}
+	return ""
+}
+
+func hasControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// leaves tells whether the decoded path climbs out of its prefix by ".."
+// segments on its way. A backslash separates too, and what follows a semicolon
+// in a segment is ignored, because there are servers that read them so.
+func leaves(path, prefix string) bool {
+	if !strings.Contains(path, "..") {
+		return false
+	}
+	depth := 0
+	for _, segment := range strings.FieldsFunc(strings.TrimPrefix(path, prefix), isSeparator) {
+		segment, _, _ = strings.Cut(segment, ";")
+		switch segment {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return true
+			}
+		default:
+			depth++
+		}
+	}
+	return false
+}
+
+func isSeparator(r rune) bool { return r == '/' || r == '\\' }
+
+// stripped takes the prefix off the path, decoded and raw. ok is false if the
+// raw path spells the prefix in another way, so that it cannot be cut off.
+func stripped(path, raw, prefix string) (newPath, newRaw string, ok bool) {
+	prefix = strings.TrimSuffix(prefix, "/")
+	newPath = strings.TrimPrefix(path, prefix)
+	if raw != "" {
+		if !strings.HasPrefix(raw, prefix) {
+			return "", "", false
+		}
+		newRaw = raw[len(prefix):]
+	}
+	if newPath == "" {
+		newPath = "/"
+	}
+	if raw != "" && newRaw == "" {
+		newRaw = "/"
+	}
+	return newPath, newRaw, true
+}
+
+// hopByHop are the fields that concern one connection only (RFC 9110, section
+// 7.6.1), with those that are used so though no RFC says it.
+var hopByHop = map[string]bool{
+	"Connection":          true,
+	"Proxy-Connection":    true,
+	"Keep-Alive":          true,
+	"Proxy-Authenticate":  true,
+	"Proxy-Authorization": true,
+	"Te":                  true,
+	"Trailer":             true,
+	"Transfer-Encoding":   true,
+	"Upgrade":             true,
+}
+
+// forwarding tells whether a field says where a request came from: it is set by
+// the router or not at all. An underscore counts as a dash, as it does for
+// whatever reads fields from environment variables.
+func forwarding(name string) bool {
+	if name[0] != 'X' && name[0] != 'F' {
+		return false
+	}
+	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	return name == "forwarded" || name == "x-real-ip" || strings.HasPrefix(name, "x-forwarded")
+}
+
+// copyEndToEnd copies the fields that are meant for the other end.
+func copyEndToEnd(to, from http.Header, drop func(name string) bool) {
+	named := from["Connection"]
+	for name, values := range from {
+		if name == "" || hopByHop[name] || (drop != nil && drop(name)) || (len(named) > 0 && hasToken(named, name)) {
+			continue
+		}
+		to[name] = values
+	}
+}
+
+// hasToken tells whether a list field has the token, whatever its case.
+func hasToken(values []string, token string) bool {
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// outHeader is the header of the request to the target. The values' slices are
+// shared with the client's request; nobody changes them in place.
+func outHeader(r *http.Request) http.Header {
+	h := make(http.Header, len(r.Header)+4)
+	copyEndToEnd(h, r.Header, forwarding)
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		h["X-Forwarded-For"] = []string{ip}
+	}
+	h["X-Forwarded-Host"] = []string{r.Host}
+	proto := "http"
+	if r.TLS != nil {
+		proto = "https"
+	}
+	h["X-Forwarded-Proto"] = []string{proto}
+	if hasToken(r.Header["Te"], "trailers") {
+		h["Te"] = []string{"trailers"}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // net/http would put in its own
+	}
+	return h
+}
+
+// isWebSocket tells whether the request asks for a WebSocket (RFC 6455, section
+// 4.1). Any other upgrade is left out, as a server may.
+func isWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ContentLength == 0 &&
+		hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
+}

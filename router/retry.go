@@ -1,0 +1,90 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// resends is how often one request is sent anew after it was sent in vain.
+const resends = 2
+
+// failure is why a request got no answer from a target.
+type failure int
+
+const (
+	notConnected failure = iota // no connection: nothing was sent
+	clientGone                  // the client went away or sent a bad body
+	timedOut                    // sent, and no answer in time
+	broken                      // sent, and the connection ended before the answer
+)
+
+// classify tells what an error of a round trip means. bodyErr is the error, if
+// any, of reading the client's body.
+func classify(ctx context.Context, err, bodyErr error) failure {
+	var op *net.OpError
+	var timeout net.Error
+	switch {
+	case ctx.Err() != nil, bodyErr != nil:
+		return clientGone
+	case errors.As(err, &op) && op.Op == "dial":
+		return notConnected
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return timedOut
+	default:
+		return broken
+	}
+}
+
+// refusal tells whether the target's host said that nothing listens there.
+func refusal(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// repeatable tells whether a request that may have reached a target can be sent
+// again: its method is idempotent (RFC 9110, section 9.2.2), and it has no body
+// that would have to be read twice.
+func repeatable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return r.ContentLength == 0
+	}
+	return false
+}
+
+const (
+	budgetShare = 0.2 // of the requests may be sent again,
+	budgetRate  = 10  // and so many a second in any case,
+	budgetMax   = 100 // saved up to this many
+)
+
+// budget bounds how many requests of a service are sent again, so that retries
+// cannot multiply the load on targets that are failing from load.
+type budget struct {
+	mu       sync.Mutex
+	tokens   float64
+	requests uint64
+	at       time.Duration
+	opened   bool
+}
+
+// take tells whether one more request may be sent again. requests is the number
+// that the service has had up to now.
+func (b *budget) take(now time.Duration, requests uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.opened {
+		b.opened, b.tokens = true, budgetRate
+	} else {
+		b.tokens += budgetRate * (now - b.at).Seconds()
+	}
+	b.tokens = min(budgetMax, b.tokens+budgetShare*float64(requests-b.requests))
+	b.at, b.requests = now, requests
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}

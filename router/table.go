@@ -1,0 +1,222 @@
+package router
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// drainMemory is how long the id of a drained target is remembered after it was
+// last seen in a table: a table made from an older snapshot must not bring the
+// target back.
+const drainMemory = 5 * time.Minute
+
+// table is a Table made ready for lookup. It is never changed after it is
+// published, but for the live state that its services point at.
+type table struct {
+	hosts    map[string]*paths
+	any      *paths
+	services map[string]*service
+}
+
+// paths are the routes of one host. A lookup costs one probe for each slash of
+// the request's path, up to depth, however many routes there are.
+type paths struct {
+	routes map[string]*route
+	depth  int // the most slashes in any of the prefixes
+}
+
+type route struct {
+	Route
+	service *service
+}
+
+// SetTable replaces the table by t in one step. Requests see the old or the new
+// one, never a mixture. Targets that stay (the same service, id and address)
+// keep their counters and health. An error leaves the old table in force; it
+// says which route or target is at fault.
+func (r *Router) SetTable(t Table) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return ErrClosed
+	}
+	r.forgetDrained(t)
+	next := &table{hosts: map[string]*paths{}, any: newPaths(), services: map[string]*service{}}
+	for name := range t.Services {
+		s := r.services[name]
+		if s == nil {
+			s = newService(r, name)
+			r.services[name] = s
+		}
+		next.services[name] = s
+	}
+	for _, route := range t.Routes {
+		next.add(route)
+	}
+	for name, targets := range t.Services {
+		s := next.services[name]
+		s.healthPath.Store(healthPath(t.Routes, name))
+		s.setTargets(targets, r.drained)
+	}
+	r.table.Store(next)
+	// Only now: a request that read the old table may still hold the service.
+	for name, s := range r.services {
+		if next.services[name] != nil {
+			continue
+		}
+		s.setTargets(nil, r.drained)
+		if !s.watched {
+			delete(r.services, name)
+		}
+	}
+	return nil
+}
+
+// check finds what would make two readers of the table disagree.
+func (t Table) check() error {
+	type place struct{ host, path string }
+	seen := map[place]string{}
+	for _, route := range t.Routes {
+		if _, ok := t.Services[route.Service]; !ok {
+			return fmt.Errorf("route %q%s: service %q is not in the table; add it, with no targets if it has none", route.Host, route.Path, route.Service)
+		}
+		if !strings.HasPrefix(route.Path, "/") {
+			return fmt.Errorf("route of service %q: path %q does not begin with a slash", route.Service, route.Path)
+		}
+		if strings.Contains(route.Path+"/", "/../") {
+			return fmt.Errorf("route of service %q: path %q has a \"..\" in it; write the path that it leads to", route.Service, route.Path)
+		}
+		if strings.ContainsAny(route.Host, ":/ ") {
+			return fmt.Errorf("route of service %q: host %q is not a host name without a port", route.Service, route.Host)
+		}
+		at := place{canonicalHost(route.Host), route.Path}
+		if other, ok := seen[at]; ok {
+			return fmt.Errorf("route %q%s: both %q and %q claim it; change the host or the path of one", route.Host, route.Path, other, route.Service)
+		}
+		seen[at] = route.Service
+	}
+	for name, targets := range t.Services {
+		ids := map[Target]bool{}
+		for _, target := range targets {
+			if _, _, err := net.SplitHostPort(target.Address); err != nil || target.ID == "" {
+				return fmt.Errorf("target %q of service %q: address %q is not host:port, or the id is empty", target.ID, name, target.Address)
+			}
+			if ids[target] {
+				return fmt.Errorf("target %q of service %q is listed twice", target.ID, name)
+			}
+			ids[target] = true
+		}
+	}
+	return nil
+}
+
+// forgetDrained drops the ids that no table has named for drainMemory.
+func (r *Router) forgetDrained(t Table) {
+	now := time.Now()
+	for _, targets := range t.Services {
+		for _, target := range targets {
+			if _, ok := r.drained[target.ID]; ok {
+				r.drained[target.ID] = now
+			}
+		}
+	}
+	for id, last := range r.drained {
+		if now.Sub(last) > drainMemory {
+			delete(r.drained, id)
+		}
+	}
+}
+
+func healthPath(routes []Route, service string) string {
+	for _, route := range routes {
+		if route.Service == service && route.HealthPath != "" {
+			return route.HealthPath
+		}
+	}
+	return ""
+}
+
+func newPaths() *paths { return &paths{routes: map[string]*route{}} }
+
+func (t *table) add(r Route) {
+	p := t.any
+	if host := canonicalHost(r.Host); host != "" {
+		if t.hosts[host] == nil {
+			t.hosts[host] = newPaths()
+		}
+		p = t.hosts[host]
+	}
+	p.routes[r.Path] = &route{Route: r, service: t.services[r.Service]}
+	p.depth = max(p.depth, strings.Count(r.Path, "/"))
+}
+
+// match finds the route for a request's host (a port is ignored) and decoded
+// path; nil if there is none. A host that has routes of its own, none of which
+// fits the path, falls back to the routes of every host.
+func (t *table) match(host, path string) *route {
+	if len(t.hosts) > 0 {
+		if p := t.hosts[canonicalHost(host)]; p != nil {
+			if r := p.match(path); r != nil {
+				return r
+			}
+		}
+	}
+	if t.any == nil {
+		return nil
+	}
+	return t.any.match(path)
+}
+
+// match tries the prefixes of the path that end at a slash or at its end,
+// longest first.
+func (p *paths) match(path string) *route {
+	if len(p.routes) == 0 {
+		return nil
+	}
+	// A prefix with n slashes cannot reach past the slash n+1 of the path; what
+	// lies behind is cut, so that a path of nothing but slashes costs no more.
+	cut := false
+	for i, slashes := 0, 0; i < len(path); i++ {
+		if path[i] != '/' {
+			continue
+		}
+		if slashes++; slashes > p.depth {
+			path, cut = path[:i+1], true
+			break
+		}
+	}
+	if !cut {
+		if r := p.routes[path]; r != nil {
+			return r
+		}
+	}
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] != '/' {
+			continue
+		}
+		if r := p.routes[path[:i+1]]; r != nil {
+			return r
+		}
+		if i == 0 {
+			break
+		}
+		if r := p.routes[path[:i]]; r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// canonicalHost is a host name in lower case, without a port and without the
+// dot of the root.
+func canonicalHost(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

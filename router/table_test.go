@@ -1,0 +1,97 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// naive is the contract of Route, word for word: an exact host before none,
+// then the longest prefix that ends at a slash or at the path's end.
+func naive(routes []Route, host, path string) (best *Route) {
+	better := func(a, b *Route) bool {
+		if (a.Host != "") != (b.Host != "") {
+			return a.Host != ""
+		}
+		return len(a.Path) > len(b.Path)
+	}
+	for i := range routes {
+		r := &routes[i]
+		if r.Host != "" && r.Host != host || !strings.HasPrefix(path, r.Path) {
+			continue
+		}
+		rest := path[len(r.Path):]
+		if !strings.HasSuffix(r.Path, "/") && rest != "" && rest[0] != '/' {
+			continue
+		}
+		if best == nil || better(r, best) {
+			best = r
+		}
+	}
+	return best
+}
+
+func TestTheLongestMatchWins(t *testing.T) {
+	path := rapid.StringMatching(`(/[ab]{0,2}){1,5}/?`)
+	host := rapid.SampledFrom([]string{"", "x", "y"})
+	rapid.Check(t, func(t *rapid.T) {
+		tab := &table{hosts: map[string]*paths{}, any: newPaths(), services: map[string]*service{}}
+		var routes []Route
+		seen := map[string]bool{}
+		for range rapid.IntRange(0, 12).Draw(t, "routes") {
+			r := Route{Host: host.Draw(t, "host"), Path: path.Draw(t, "prefix")}
+			if key := r.Host + r.Path; !seen[key] {
+				seen[key] = true
+				routes = append(routes, r)
+				tab.add(r)
+			}
+		}
+		for range 8 {
+			h, p := host.Draw(t, "request's host"), path.Draw(t, "path")
+			want, got := naive(routes, h, p), tab.match(h, p)
+			switch {
+			case want == nil && got == nil:
+			case want == nil || got == nil || got.Route != *want:
+				t.Fatalf("host %q path %q: %+v, want %+v", h, p, got, want)
+			}
+		}
+	})
+}
+
+func TestAPathThatClimbsIsSeenToLeaveItsPrefix(t *testing.T) {
+	for _, c := range []struct {
+		path, prefix string
+		want         bool
+	}{
+		{"/a/b", "/", false},
+		{"/a/../b", "/", false},
+		{"/..", "/", true},
+		{"/a/..", "/a", true},
+		{"/a/b/../../c", "/a/", true},
+		{"/a/b/../c", "/a/", false},
+		{"/a...b/..c/d..", "/a...b/", false},
+	} {
+		if got := leaves(c.path, c.prefix); got != c.want {
+			t.Errorf("leaves(%q, %q) = %v", c.path, c.prefix, got)
+		}
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
+			tab := &table{hosts: map[string]*paths{}, any: newPaths(), services: map[string]*service{}}
+			for i := range n {
+				tab.add(Route{Host: fmt.Sprintf("host%d.localhost", i), Path: "/"})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if tab.match("host7.localhost:8080", "/iiif/x/full/max/0/default.jpg") == nil {
+					b.Fatal("no match")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,216 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// service is the live state behind a name in the table. It outlives tables.
+type service struct {
+	router     *Router
+	name       string
+	healthPath atomic.Value // string
+	meter      meter
+	budget     budget
+	watched    bool // somebody holds its pressure channel; guarded by Router.mu
+
+	// usable are the targets to choose among: never changed in place.
+	usable atomic.Pointer[[]*target]
+
+	mu      sync.Mutex
+	targets []*target     // of the table, and those that still drain
+	changed chan struct{} // closed and replaced when usable changes
+	panics  bool          // too few are healthy: all are used
+}
+
+// target is the live state of one task of a service.
+type target struct {
+	Target
+	service *service
+
+	inflight atomic.Int64
+	tunnels  atomic.Int64
+	requests atomic.Uint64
+	failures atomic.Uint64
+	strikes  atomic.Int64 // failures since the last answer
+	draining atomic.Bool
+
+	emptyOnce sync.Once
+	empty     chan struct{} // closed when it drains and has no request
+
+	stop context.CancelFunc // ends the health checks
+	kick chan struct{}      // asks for a check now
+
+	// Guarded by service.mu.
+	health  health
+	open    map[*tunnel]struct{}
+	removed bool // out of the table
+}
+
+func newService(r *Router, name string) *service {
+	s := &service{router: r, name: name, changed: make(chan struct{})}
+	s.healthPath.Store("")
+	s.meter.init(r.now())
+	s.usable.Store(&[]*target{})
+	return s
+}
+
+// setTargets makes the targets those of the list, less those that have been
+// drained. Live targets that stay are kept as they are.
+func (s *service) setTargets(list []Target, drained map[string]time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := map[Target]*target{}
+	next := make([]*target, 0, len(list))
+	for _, t := range s.targets {
+		if !t.removed {
+			live[t.Target] = t
+		} else if t.busy() {
+			next = append(next, t) // shown until it is empty
+		}
+	}
+	for _, want := range list {
+		if t := live[want]; t != nil {
+			delete(live, want)
+			next = append(next, t)
+			continue
+		}
+		if _, gone := drained[want.ID]; !gone {
+			next = append(next, s.start(want))
+		}
+	}
+	for _, t := range live {
+		t.removed = true
+		t.draining.Store(true) // whoever still holds the old choice backs out
+		t.stop()
+		if t.busy() {
+			next = append(next, t)
+		}
+	}
+	s.targets = next
+	s.choose()
+}
+
+// start makes a live target and begins to check it; s.mu is held.
+func (s *service) start(want Target) *target {
+	ctx, cancel := context.WithCancel(s.router.ctx)
+	t := &target{
+		Target: want, service: s, stop: cancel,
+		empty: make(chan struct{}),
+		kick:  make(chan struct{}, 1),
+		open:  map[*tunnel]struct{}{},
+	}
+	s.router.tasks.Go(func() { t.check(ctx, s.router.options.Health) })
+	return t
+}
+
+// choose works out which targets are used; s.mu is held. Healthy ones are, but
+// where more than half of those that have ever been healthy are not, all of
+// them are used rather than a few or none.
+func (s *service) choose() {
+	now := time.Now()
+	var healthy, known []*target
+	for _, t := range s.targets {
+		if t.removed || t.draining.Load() || t.health.state == unproven {
+			continue
+		}
+		known = append(known, t)
+		if t.health.usable(now) {
+			healthy = append(healthy, t)
+		}
+	}
+	panics := 2*len(healthy) < len(known)
+	if panics != s.panics {
+		s.panics = panics
+		s.router.log.Warn("router: share of healthy targets", "service", s.name,
+			"healthy", len(healthy), "targets", len(known), "all_used", panics)
+	}
+	if panics {
+		healthy = known
+	}
+	s.usable.Store(&healthy)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// change is closed when the targets to choose among have changed.
+func (s *service) change() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// acquire picks a target and counts a request on it; nil if there is none but
+// those of skip. release must follow.
+func (s *service) acquire(skip []*target) *target {
+	for {
+		t := pick(*s.usable.Load(), skip, s.router.rand)
+		if t == nil {
+			return nil
+		}
+		t.inflight.Add(1)
+		// The count first, then the look: drain marks first and counts then,
+		// so that one of the two sees the other.
+		if !t.draining.Load() {
+			t.requests.Add(1)
+			return t
+		}
+		t.release()
+		skip = append(slices.Clip(skip), t)
+	}
+}
+
+func (t *target) release() {
+	if t.inflight.Add(-1) == 0 && t.draining.Load() {
+		t.emptyOnce.Do(func() { close(t.empty) })
+	}
+}
+
+// busy tells whether it has requests or WebSockets; service.mu is held.
+func (t *target) busy() bool { return t.inflight.Load() > 0 || len(t.open) > 0 }
+
+// load is what balancing compares.
+func (t *target) load() int64 { return t.inflight.Load() + t.tunnels.Load() }
+
+func (s *service) states() []TargetState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	states := make([]TargetState, 0, len(s.targets))
+	for _, t := range s.targets {
+		state := TargetState{
+			ID: t.ID, Zone: t.Zone, Address: t.Address,
+			Healthy:    t.health.usable(now) && !t.draining.Load() && !t.removed,
+			Draining:   t.draining.Load(),
+			Reason:     t.health.reason,
+			InFlight:   int(t.load()),
+			WebSockets: int(t.tunnels.Load()),
+			Requests:   t.requests.Load(),
+			Failures:   t.failures.Load(),
+		}
+		if state.Draining {
+			state.Reason = "it drains"
+		}
+		states = append(states, state)
+	}
+	slices.SortFunc(states, func(a, b TargetState) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Address, b.Address))
+	})
+	return states
+}
+
+// close ends the checks and the WebSockets.
+func (s *service) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.targets {
+		t.stop()
+		for tunnel := range t.open {
+			tunnel.close()
+		}
+	}
+}

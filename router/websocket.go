@@ -1,0 +1,291 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// partingTime is how long the two ends of a WebSocket have to finish after one
+// of them, or a drain, has closed it.
+const partingTime = time.Second
+
+// upgrade sends the request of a WebSocket to the target, which it releases,
+// and, once the target has agreed, moves bytes both ways until one end closes.
+// True: the exchange is over; false: another target may be tried.
+func (x *exchange) upgrade(t *target) (over bool) {
+	release := sync.OnceFunc(t.release)
+	defer release()
+	conn, reader, answer, err := x.handshake(t)
+	if err != nil {
+		return x.unanswered(t, err)
+	}
+	defer conn.Close()
+	t.answered()
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		x.relay(t, answer)
+		return true
+	}
+	if !hasToken(answer.Header["Upgrade"], "websocket") {
+		x.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched to another protocol than was asked for", t.ID, x.service.name))
+		return true
+	}
+	client, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		x.fail(http.StatusInternalServerError, "the connection cannot become a WebSocket: "+err.Error())
+		return true
+	}
+	defer client.Close()
+	if strict, ok := client.(*strictConn); ok {
+		strict.stop()
+	}
+	x.status, x.tunnel = http.StatusSwitchingProtocols, true
+	if err := writeSwitch(client, answer.Header); err != nil {
+		return true
+	}
+	tunnel := newTunnel(client, buffered.Reader, conn, reader, x.router.rand)
+	if !t.enter(tunnel) {
+		return true // the router is closed
+	}
+	defer t.leave(tunnel)
+	release() // no longer a request that a drain waits for: a drain ends it
+	tunnel.run()
+	return true
+}
+
+// handshake connects to the target and reads its answer to the request.
+func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response, error) {
+	ctx := x.request.Context()
+	conn, err := x.router.dialer.DialContext(ctx, "tcp", t.Address)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if limit := x.router.options.ResponseTimeout; limit > 0 {
+		_ = conn.SetDeadline(time.Now().Add(limit))
+	}
+	out := x.addressed(t)
+	out.Header = out.Header.Clone()
+	out.Header["Connection"] = []string{"Upgrade"}
+	out.Header["Upgrade"] = []string{"websocket"}
+	reader := bufio.NewReader(conn)
+	var answer *http.Response
+	if err = out.Write(conn); err == nil {
+		answer, err = http.ReadResponse(reader, out)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, nil, nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return conn, reader, answer, nil
+}
+
+func writeSwitch(client net.Conn, header http.Header) error {
+	out := http.Header{}
+	copyEndToEnd(out, header, nil)
+	out["Connection"] = []string{"Upgrade"}
+	out["Upgrade"] = []string{"websocket"}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	if err := out.Write(&head); err != nil {
+		return err
+	}
+	head.WriteString("\r\n")
+	_, err := client.Write(head.Bytes())
+	return err
+}
+
+// enter makes the tunnel known to drains; false after Close.
+func (t *target) enter(tunnel *tunnel) bool {
+	t.service.mu.Lock()
+	defer t.service.mu.Unlock()
+	if t.service.router.ctx.Err() != nil {
+		return false
+	}
+	t.open[tunnel] = struct{}{}
+	t.tunnels.Add(1)
+	t.service.meter.tunnel(1)
+	return true
+}
+
+func (t *target) leave(tunnel *tunnel) {
+	t.service.mu.Lock()
+	defer t.service.mu.Unlock()
+	delete(t.open, tunnel)
+	t.tunnels.Add(-1)
+	t.service.meter.tunnel(-1)
+	close(tunnel.done)
+}
+
+// tunnel is an open WebSocket: two directions, each with its own copy loop.
+type tunnel struct {
+	client, target direction
+	// parting is when, in nanoseconds since 1970, both directions have to be
+	// at their end; 0 while nobody has closed. going says that a drain did it.
+	parting atomic.Int64
+	going   atomic.Bool
+	done    chan struct{}
+}
+
+// direction is one way through a tunnel: what is read from conn is written to
+// the other's conn.
+type direction struct {
+	conn   net.Conn
+	reader io.Reader
+	frames frames
+	// closeFrame is what tells the other end that the WebSocket ends.
+	closeFrame []byte
+}
+
+// newTunnel joins two connections; each reader holds what was read too much,
+// and then reads its connection.
+func newTunnel(client net.Conn, fromClient io.Reader, target net.Conn, fromTarget io.Reader, random func() uint64) *tunnel {
+	var mask [4]byte
+	binary.BigEndian.PutUint32(mask[:], uint32(random()))
+	return &tunnel{
+		// What clients send is masked (RFC 6455, section 5.1); 1001 is
+		// "going away" (section 7.4.1).
+		client: direction{conn: client, reader: fromClient, closeFrame: []byte{0x88, 0x82, mask[0], mask[1], mask[2], mask[3], 0x03 ^ mask[0], 0xe9 ^ mask[1]}},
+		target: direction{conn: target, reader: fromTarget, closeFrame: []byte{0x88, 0x02, 0x03, 0xe9}},
+		done:   make(chan struct{}),
+	}
+}
+
+// run copies until both directions have ended.
+func (t *tunnel) run() {
+	var other sync.WaitGroup
+	other.Go(func() { t.copy(&t.client, t.target.conn) })
+	t.copy(&t.target, t.client.conn)
+	other.Wait()
+}
+
+// goAway sends both ends a close frame at the next end of a frame, and gives
+// them partingTime to finish.
+func (t *tunnel) goAway() {
+	t.going.Store(true)
+	t.part()
+	past := time.Unix(1, 0)
+	_ = t.client.conn.SetReadDeadline(past) // wakes the copy loops
+	_ = t.target.conn.SetReadDeadline(past)
+}
+
+// part starts the parting time.
+func (t *tunnel) part() {
+	t.parting.CompareAndSwap(0, time.Now().Add(partingTime).UnixNano())
+}
+
+func (t *tunnel) close() {
+	t.client.conn.Close()
+	t.target.conn.Close()
+}
+
+// copy moves one direction to its end, then closes that half.
+func (t *tunnel) copy(d *direction, to net.Conn) {
+	defer func() {
+		t.part()
+		if half, ok := to.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		// The other direction reads from there: now it reads against the clock.
+		_ = to.SetReadDeadline(time.Unix(0, t.parting.Load()))
+	}()
+	buffer := make([]byte, 8<<10)
+	said := false // the close frame is sent; what follows it is dropped
+	for {
+		n, err := d.reader.Read(buffer)
+		if n > 0 && !said {
+			pass := d.frames.advance(buffer[:n], t.going.Load())
+			if _, err := to.Write(buffer[:pass]); err != nil {
+				return
+			}
+		}
+		if t.going.Load() && !said && d.frames.between() {
+			said = true
+			if !d.frames.closed {
+				if _, err := to.Write(d.closeFrame); err != nil {
+					return
+				}
+			}
+		}
+		if err == nil {
+			continue
+		}
+		until := t.parting.Load()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || until == 0 || time.Now().UnixNano() >= until {
+			return
+		}
+		_ = d.conn.SetReadDeadline(time.Unix(0, until))
+	}
+}
+
+// frames follows the frames of one direction of a WebSocket (RFC 6455, section
+// 5.2), to know where one ends.
+type frames struct {
+	head    [14]byte
+	have    int    // bytes of the head seen
+	payload uint64 // bytes of the payload still to come
+	closed  bool   // a close frame has begun
+}
+
+// between tells whether the bytes seen end with a frame.
+func (f *frames) between() bool { return f.have == 0 && f.payload == 0 }
+
+// advance follows p and gives the number of its bytes that were followed: all,
+// or with stop only those up to the first end of a frame.
+func (f *frames) advance(p []byte, stop bool) int {
+	at := 0
+	for at < len(p) && (!stop || !f.between()) {
+		if f.payload > 0 {
+			n := min(f.payload, uint64(len(p)-at))
+			f.payload -= n
+			at += int(n)
+			continue
+		}
+		f.head[f.have] = p[at]
+		f.have++
+		at++
+		if f.have >= 2 && f.have == f.headLength() {
+			f.closed = f.closed || f.head[0]&0x0f == 8
+			f.payload = f.payloadLength()
+			f.have = 0
+		}
+	}
+	return at
+}
+
+func (f *frames) headLength() int {
+	n := 2
+	switch f.head[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if f.head[1]&0x80 != 0 {
+		n += 4 // the mask
+	}
+	return n
+}
+
+func (f *frames) payloadLength() uint64 {
+	switch n := f.head[1] & 0x7f; n {
+	case 126:
+		return uint64(binary.BigEndian.Uint16(f.head[2:]))
+	case 127:
+		return binary.BigEndian.Uint64(f.head[2:])
+	default:
+		return uint64(n)
+	}
+}
