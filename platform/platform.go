@@ -66,6 +66,8 @@ type ServiceSpec struct {
 	// Desired is the count to create the service with.
 	Desired   int
 	Container ContainerSpec
+	// TaskRoleARN, if any, is the role whose credentials the tasks get.
+	TaskRoleARN string
 	// Tags are put on the service.
 	Tags map[string]string
 }
