@@ -1,0 +1,80 @@
+# make run    builds all, starts the example on the embedded engine, drives load through it
+# make test   passes all tests that need no Docker
+# make help   lists the rest
+
+SHELL       := /bin/bash
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
+PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
+# Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
+BENCHTIME   ?= 1s
+
+.PHONY: build web go-build run test test-go test-web e2e bench lint format-check lock-check ci-tools clean help
+
+build: web go-build
+
+web: web/dist/index.html
+
+ifeq ($(shell command -v npm 2>/dev/null),)
+web/dist/index.html:
+	@echo "npm was not found: the dashboard's page is left out, all else works." >&2
+	@echo "Install Node.js 20 or newer with npm, then run: make web go-build" >&2
+else
+web/dist/index.html: web/node_modules/.package-lock.json web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f 2>/dev/null)
+	cd web && npm run --silent build
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+endif
+
+go-build: | web
+	@mkdir -p bin examples/tiles/bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plimsoll ./cmd/plimsoll
+	go build -trimpath -ldflags '-s -w' -o examples/tiles/bin/tiles ./examples/tiles
+
+run: build
+	@exec bin/plimsoll up -f examples/tiles/compose.yaml --load
+
+test: build test-go test-web
+
+test-go:
+	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector" >&2
+	go vet $(PACKAGES)
+	go test $(RACE) -timeout 15m $(PACKAGES)
+
+test-web:
+	@if command -v npm >/dev/null 2>&1; then cd web && npm test --silent; \
+	else echo "npm was not found: the page's own tests are skipped" >&2; fi
+
+e2e: build
+	@command -v npm >/dev/null 2>&1 || { echo "make e2e needs npm (Node.js 20 or newer)" >&2; exit 1; }
+	@[ -x /usr/bin/chromium ] || { echo "make e2e needs /usr/bin/chromium: apt-get install chromium" >&2; exit 1; }
+	cd e2e && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm test --silent
+
+bench: go-build
+	bash bench/run $(BENCHTIME)
+
+lint: format-check
+	go vet $(PACKAGES)
+	go run $(STATICCHECK) $(PACKAGES)
+
+format-check:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (run gofmt -w):" >&2; echo "$$out" >&2; exit 1; }
+
+# The lock files say all that is built with, and no address of any registry.
+lock-check:
+	go mod tidy -diff
+	go mod verify
+	@for lock in web/package-lock.json e2e/package-lock.json; do \
+	  ! grep -q '"resolved"' $$lock || { echo "$$lock: has \"resolved\" addresses; omit-lockfile-registry-resolved=true belongs in .npmrc" >&2; exit 1; }; done
+	git diff --exit-code -- go.mod go.sum web/package-lock.json e2e/package-lock.json
+
+clean:
+	rm -rf bin examples/tiles/bin web/dist/assets web/dist/index.html web/node_modules e2e/node_modules artefacts
+
+help:
+	@echo "build run test e2e bench lint format-check lock-check clean"

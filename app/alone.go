@@ -1,0 +1,59 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Engine runs the embedded engine alone, without the scaler, until ctx ends,
+// and then stops its tasks.
+func Engine(ctx context.Context, o EngineOptions) (err error) {
+	if err := needsGuard(onAWS, o.AWS, "--tls-cert and --tls-key", o.CertFile != ""); err != nil {
+		return err
+	}
+	state, err := openState(o.State)
+	if err != nil {
+		return err
+	}
+	open, err := openListeners(state.lastRun(), map[string]string{onAWS: o.AWS, onAgent: anyPort}, o.CertFile, o.KeyFile)
+	if err != nil {
+		return err
+	}
+	run := RunFile{
+		PID: os.Getpid(), Started: time.Now(), Region: o.Region, Ports: open.ports(),
+		AWS: scheme(o.CertFile) + open.address(onAWS),
+	}
+	name, err := chooseRuntime(ctx, o.Runtime, nil)
+	if err != nil {
+		open.close()
+		return err
+	}
+	parts := stack{log: o.Log}
+	defer func() {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait+10*time.Second)
+		defer cancel()
+		err = errors.Join(err, parts.close(stopping))
+	}()
+	e, err := startEngine(ctx, &parts, embeddedOptions{
+		state: state, aws: open[onAWS], agent: open[onAgent], endpoint: open.endpoint(run.AWS, o.CertFile),
+		region: o.Region, runtime: name, log: o.Log,
+	})
+	if err != nil {
+		open.close()
+		return err
+	}
+	parts.push("the tasks", func(ctx context.Context) error { return e.shutdown(ctx) })
+	if err := e.putHosts(ctx, o.Cluster, o.Hosts, o.Zones, o.Each); err != nil {
+		return err
+	}
+	if err := parts.writeRun(state, run); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(o.Out, "AWS endpoint  %s\nstate         %s\nruntime       %s\n", run.AWS, state, name)
+	<-ctx.Done()
+	_, _ = fmt.Fprintln(o.Out, "stopping the tasks; once more Ctrl-C ends at once and leaves them running")
+	return nil
+}

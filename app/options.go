@@ -1,0 +1,81 @@
+// Package app wires the parts into running programs (up, engine, run) and shuts
+// them down in the reverse order. It decides nothing itself, and is imported by
+// the command alone.
+package app
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"plimsoll"
+)
+
+// Defaults of the flags, said once.
+const (
+	DefaultState  = ".plimsoll"
+	DefaultRouter = "127.0.0.1:8080"
+	DefaultUI     = "127.0.0.1:4500"
+	DefaultAWS    = "127.0.0.1:4580"
+	DefaultRegion = "us-east-1"
+)
+
+// UpOptions are those of `plimsoll up`.
+type UpOptions struct {
+	File  string // compose file
+	State string // folder of the state
+	// Router, UI and AWS are listening addresses, host:port; port 0 takes a
+	// free one.
+	Router, UI, AWS string
+	// Token is asked for on the REST API and the page; required where UI is
+	// not a loopback address.
+	Token string
+	// CertFile and KeyFile serve the AWS endpoint with TLS; required where AWS
+	// is not a loopback address.
+	CertFile, KeyFile string
+	// Runtime is "process", "docker", "fake", or "" to choose.
+	Runtime string
+	// Load replays a traffic curve against the project: Trace names a CSV
+	// file, empty is the built-in curve. LoadFor ends it early; 0 lets it run
+	// to its end, again and again.
+	Load    bool
+	Trace   string
+	LoadFor time.Duration
+	// Out is where the live view goes; Size gives its columns and rows if it is
+	// a terminal, and is nil otherwise.
+	Out     io.Writer
+	Size    func() (width, height int)
+	Version string
+	Log     *slog.Logger
+}
+
+// EngineOptions are those of `plimsoll engine`: the engine alone.
+type EngineOptions struct {
+	State             string
+	AWS               string
+	CertFile, KeyFile string
+	Cluster           string // created if absent; "default"
+	Region            string
+	Hosts, Zones      int
+	Each              plimsoll.Resources
+	Runtime           string
+	Out               io.Writer
+	Log               *slog.Logger
+}
+
+// RunOptions are those of `plimsoll run`: the scaler alone, against the ECS
+// endpoint that the AWS environment names.
+type RunOptions struct {
+	Platform string // "ecs"
+	Cluster  string
+	File     string // compose file with the policies
+	State    string // where overrides and memory are kept; empty: not at all
+	UI       string // empty: no REST API
+	Token    string
+	Once     bool
+	DryRun   bool
+	Output   string // "table" or "json", for Once
+	Out      io.Writer
+	Version  string
+	Log      *slog.Logger
+}

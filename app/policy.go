@@ -1,0 +1,76 @@
+package app
+
+import (
+	"time"
+
+	"plimsoll/compose"
+	"plimsoll/scale"
+)
+
+// policy is what the file says of a service, as decisions take it.
+func policy(s compose.Service) scale.Policy {
+	p := scale.Policy{
+		Service:   s.Name,
+		Priority:  s.Scaling.Priority,
+		Min:       s.Scaling.Min,
+		Max:       s.Scaling.Max,
+		Remainder: s.Scaling.Remainder,
+		Reserved:  s.Reserved,
+		Behavior: scale.Behavior{
+			Tolerance:  s.Scaling.Behavior.Tolerance,
+			UpWindow:   s.Scaling.Behavior.ScaleUp.StabilizationWindow,
+			DownWindow: s.Scaling.Behavior.ScaleDown.StabilizationWindow,
+			Up:         rate(s.Scaling.Behavior.ScaleUp.Rate),
+			Down:       rate(s.Scaling.Behavior.ScaleDown.Rate),
+			Cooldown:   s.Scaling.Behavior.Cooldown,
+		},
+	}
+	for _, t := range s.Scaling.Triggers {
+		p.Triggers = append(p.Triggers, trigger(t))
+	}
+	return p
+}
+
+func rate(r *compose.Rate) *scale.Rate {
+	if r == nil {
+		return nil
+	}
+	return &scale.Rate{Percent: r.Percent, Tasks: r.Tasks, Period: r.Period}
+}
+
+// trigger says how a trigger's reading becomes a count.
+func trigger(t compose.Trigger) scale.Trigger {
+	out := scale.Trigger{Name: t.Name, Mode: scale.Average, Target: 1}
+	if t.Fallback != nil {
+		out.FailureCount = &t.Fallback.Replicas
+	}
+	switch p := t.Parameters.(type) {
+	case *compose.Router:
+		out.Mode, out.Target = routerTarget(p)
+	case *compose.SQSQueue:
+		out.Target, out.Activation = p.QueueLength, p.ActivationQueueLength
+	case *compose.Random:
+		out.Target = p.Target
+	case *compose.Script:
+		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
+	case *compose.MetricsAPI:
+		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
+	}
+	return out
+}
+
+// routerTarget is the target of a router trigger: counts are per task,
+// latencies (in milliseconds) are held as they are.
+func routerTarget(p *compose.Router) (scale.Mode, float64) {
+	switch {
+	case p.Concurrency > 0:
+		return scale.Average, p.Concurrency
+	case p.RequestsPerSecond > 0:
+		return scale.Average, p.RequestsPerSecond
+	case p.LatencyP50 > 0:
+		return scale.Ratio, milliseconds(p.LatencyP50)
+	}
+	return scale.Ratio, milliseconds(p.LatencyP99)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

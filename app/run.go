@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"plimsoll/api"
+	"plimsoll/compose"
+	"plimsoll/control"
+	"plimsoll/platform/ecs"
+)
+
+// platformECS is the one platform that `plimsoll run` knows so far.
+const platformECS = "ecs"
+
+// onceWait bounds the one pass of `plimsoll run --once`.
+const onceWait = 2 * time.Minute
+
+// Run runs the scaler alone against the ECS endpoint that the AWS environment
+// names: one pass with Once, until ctx ends otherwise.
+func Run(ctx context.Context, o RunOptions) error {
+	if o.Platform != platformECS {
+		return fmt.Errorf("--platform %q: allowed is %q", o.Platform, platformECS)
+	}
+	if o.UI != "" {
+		if err := needsGuard(onUI, o.UI, "--token", o.Token != ""); err != nil {
+			return err
+		}
+	}
+	project, err := compose.Load(o.File, os.Environ())
+	if err != nil {
+		return err
+	}
+	platform, err := ecs.New(ctx, ecs.Options{
+		Cluster: o.Cluster, Log: o.Log,
+		Protected: func(service string) bool { return cooperative(project, service) },
+	})
+	if err != nil {
+		return err
+	}
+	services, err := sources{project: project}.services()
+	if err != nil {
+		return err
+	}
+	loop, err := control.New(control.Options{
+		Platform: platform, Services: services, Dir: o.State, DryRun: o.DryRun, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if o.Once {
+		return once(ctx, loop, project, o)
+	}
+	return scaleOn(ctx, loop, project, o)
+}
+
+// onePass is the JSON of one pass.
+type onePass struct {
+	At        time.Time          `json:"at"`
+	Services  []api.ServiceView  `json:"services"`
+	Decisions []control.Decision `json:"decisions"`
+}
+
+// once makes one pass and prints the plan.
+func once(ctx context.Context, loop *control.Loop, project *compose.Project, o RunOptions) error {
+	ctx, cancel := context.WithTimeout(ctx, onceWait)
+	defer cancel()
+	state := loop.Step(ctx)
+	if state.Problem != "" {
+		return errors.New(state.Problem)
+	}
+	if o.Output == "json" {
+		encoder := json.NewEncoder(o.Out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(encoder.Encode(onePass{state.At, api.ServiceViews(state, shown(project.Services, 0)), loop.Decisions(0)}),
+			failedOf(loop.Decisions(0)))
+	}
+	table := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "SERVICE\tPRIORITY\tWANT\tGRANT\tDESIRED\tRUNNING\tREASON")
+	for _, v := range state.Plan.Verdicts {
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", v.Service, v.Priority, v.Want, v.Grant, v.Desired, v.Running, v.Reason)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, d := range loop.Decisions(0) {
+		_, _ = fmt.Fprintf(o.Out, "%s: %d -> %d [%s]\n", d.Service, d.From, d.To, d.Outcome)
+	}
+	return failedOf(loop.Decisions(0))
+}
+
+// failedOf is an error if a decision could not be carried out.
+func failedOf(decisions []control.Decision) error {
+	var problems []error
+	for _, d := range decisions {
+		if strings.HasPrefix(d.Outcome, "failed") {
+			problems = append(problems, fmt.Errorf("%s: %d -> %d: %s", d.Service, d.From, d.To, d.Outcome))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// scaleOn runs the loop until ctx ends, with the REST API if it is asked for,
+// and prints the decisions as lines.
+func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, o RunOptions) error {
+	parts := stack{log: o.Log}
+	ctx, shutdown := context.WithCancel(ctx)
+	defer shutdown()
+	if o.UI != "" {
+		l, err := listen(onUI, o.UI, 0)
+		if err != nil {
+			return err
+		}
+		url := "http://" + l.Addr().String()
+		d := dashboard{
+			loop: loop, services: project.Services, shutdown: shutdown, token: o.Token, version: o.Version,
+			urls: map[string]string{onUI: url}, log: o.Log,
+		}
+		if err := d.serve(&parts, l); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		_, _ = fmt.Fprintf(o.Out, "dashboard     %s\n", url)
+	}
+	viewing := make(chan struct{})
+	go func() {
+		defer close(viewing)
+		(&view{out: o.Out, loop: loop}).run(ctx)
+	}()
+	err := loop.Run(ctx)
+	shutdown()
+	<-viewing
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, parts.close(stopping))
+}

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"plimsoll/compose"
+	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/docker"
+	"plimsoll/engine/runtime/fake"
+	"plimsoll/engine/runtime/process"
+)
+
+// The runtimes that --runtime may name.
+const (
+	runtimeProcess = "process"
+	runtimeDocker  = "docker"
+	runtimeFake    = "fake"
+)
+
+// chooseRuntime gives the name of the runtime to use: the one asked for; else
+// Docker where its engine answers and every service names an image; else plain
+// processes.
+func chooseRuntime(ctx context.Context, asked string, services []compose.Service) (string, error) {
+	switch asked {
+	case runtimeProcess, runtimeFake:
+		return asked, nil
+	case runtimeDocker:
+		if err := docker.Available(ctx); err != nil {
+			return "", fmt.Errorf("--runtime docker: %w; start the Docker Engine, or use --runtime process", err)
+		}
+		return asked, nil
+	case "":
+	default:
+		return "", fmt.Errorf("--runtime %q: allowed are %s, %s and %s", asked, runtimeProcess, runtimeDocker, runtimeFake)
+	}
+	for _, s := range services {
+		if s.Image == "" {
+			return runtimeProcess, nil
+		}
+	}
+	if docker.Available(ctx) == nil {
+		return runtimeDocker, nil
+	}
+	return runtimeProcess, nil
+}
+
+// makeRuntime gives the constructor of a runtime by its name.
+func makeRuntime(name string, o embeddedOptions) (func(runtime.Sink) (runtime.Runtime, error), error) {
+	switch name {
+	case runtimeDocker:
+		return func(sink runtime.Sink) (runtime.Runtime, error) {
+			return docker.New(docker.Options{Log: o.log}, sink)
+		}, nil
+	case runtimeFake:
+		return func(sink runtime.Sink) (runtime.Runtime, error) { return fake.New(fake.Options{}, sink), nil }, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return func(sink runtime.Sink) (runtime.Runtime, error) {
+		return process.New(process.Options{Dir: o.state.path("tasks"), Shim: []string{self, "shim"}, Log: o.log}, sink)
+	}, nil
+}

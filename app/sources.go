@@ -1,0 +1,154 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"plimsoll/compose"
+	"plimsoll/control"
+	"plimsoll/demand"
+	"plimsoll/demand/cron"
+	"plimsoll/demand/metricsapi"
+	"plimsoll/demand/random"
+	demandrouter "plimsoll/demand/router"
+	"plimsoll/demand/script"
+	"plimsoll/demand/sqs"
+	"plimsoll/router"
+)
+
+// awsAccess is how AWS is reached: the embedded engine's endpoint and key, or
+// nothing for what the environment names.
+type awsAccess struct {
+	Endpoint    string
+	Region      string
+	Credentials aws.CredentialsProvider
+}
+
+// sources makes the sources of the services' triggers.
+type sources struct {
+	project *compose.Project
+	aws     awsAccess
+	// router is nil where Plimsoll routes nothing itself.
+	router *router.Router
+	// arrivals, if any, gives the notices of the engine's own queues.
+	arrivals *arrivals
+}
+
+// services are the services under control, with their sources.
+func (m sources) services() ([]control.Service, error) {
+	var out []control.Service
+	for _, s := range m.project.Services {
+		service := control.Service{Policy: policy(s)}
+		for _, t := range s.Scaling.Triggers {
+			source, err := m.source(s, t)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: services.%s: trigger %q: %w", m.project.File, s.Line, s.Name, t.Name, err)
+			}
+			service.Sources = append(service.Sources, control.Source{Source: source, Interval: t.Interval, Timeout: readTimeout(t)})
+		}
+		out = append(out, service)
+	}
+	return out, nil
+}
+
+// readTimeout leaves a script the time that it was given; 0 is the default.
+func readTimeout(t compose.Trigger) time.Duration {
+	if p, ok := t.Parameters.(*compose.Script); ok {
+		return p.Timeout + time.Second
+	}
+	return 0
+}
+
+func (m sources) source(s compose.Service, t compose.Trigger) (demand.Source, error) {
+	switch p := t.Parameters.(type) {
+	case *compose.Router:
+		return m.routed(s, p)
+	case *compose.SQSQueue:
+		return m.queue(p)
+	case *compose.Cron:
+		return cron.New(cron.Options{Start: p.Start, End: p.End, Timezone: p.Timezone, DesiredReplicas: p.DesiredReplicas})
+	case *compose.Random:
+		return random.New(random.Options{Seed: uint64(p.Seed), Min: int(p.Min), Max: int(p.Max), Period: p.Period})
+	case *compose.Script:
+		return script.New(script.Options{Command: p.Command, Dir: m.project.Dir, Timeout: p.Timeout})
+	case *compose.MetricsAPI:
+		return metricsapi.New(metricsapi.Options{URL: p.URL, ValueLocation: p.ValueLocation, Format: p.Format})
+	}
+	return nil, fmt.Errorf("type %q has no source", t.Type)
+}
+
+func (m sources) routed(s compose.Service, p *compose.Router) (demand.Source, error) {
+	if m.router == nil {
+		return nil, fmt.Errorf("a router trigger reads Plimsoll's own router, which runs with `plimsoll up` only; use another trigger here")
+	}
+	metric := demandrouter.LatencyP99
+	switch {
+	case p.Concurrency > 0:
+		metric = demandrouter.Concurrency
+	case p.RequestsPerSecond > 0:
+		metric = demandrouter.RequestsPerSecond
+	case p.LatencyP50 > 0:
+		metric = demandrouter.LatencyP50
+	}
+	return demandrouter.New(demandrouter.Options{
+		Service: s.Name, Metric: metric, Stats: m.router, Pressure: m.router.Pressure(s.Name),
+	})
+}
+
+func (m sources) queue(p *compose.SQSQueue) (demand.Source, error) {
+	o := sqs.Options{
+		QueueURL: p.QueueURL, Queue: p.Queue,
+		Region:         cmp.Or(p.AWSRegion, m.aws.Region),
+		Endpoint:       p.AWSEndpoint,
+		IgnoreInFlight: !p.ScaleOnInFlight, Delayed: p.ScaleOnDelayed,
+	}
+	// A queue elsewhere is reached as the environment says; one of the engine's
+	// own, by the engine's key.
+	if own := p.Queue != "" && p.AWSEndpoint == ""; own {
+		o.Endpoint, o.Credentials = m.aws.Endpoint, m.aws.Credentials
+		if m.arrivals != nil {
+			o.Changed = m.arrivals.of(p.Queue)
+		}
+	}
+	return sqs.New(o)
+}
+
+// arrivals hands on the notices of the engine's queues to the sources that
+// read them, by the queue's name.
+type arrivals struct {
+	mu     sync.Mutex
+	queues map[string][]chan struct{}
+}
+
+// of gives a channel that holds at most one notice of an arrival.
+func (a *arrivals) of(queue string) <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.queues == nil {
+		a.queues = map[string][]chan struct{}{}
+	}
+	notice := make(chan struct{}, 1)
+	a.queues[queue] = append(a.queues[queue], notice)
+	return notice
+}
+
+// arrived tells those who read the queue that a message came.
+func (a *arrivals) arrived(queue string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, notice := range a.queues[queue] {
+		signal(notice)
+	}
+}
+
+// signal leaves a notice in a channel that holds one, if there is none yet.
+func signal(notice chan struct{}) {
+	select {
+	case notice <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,266 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"plimsoll/compose"
+	"plimsoll/control"
+	"plimsoll/engine"
+	"plimsoll/load"
+	"plimsoll/platform/ecs"
+	"plimsoll/router"
+)
+
+// Up runs a compose file on the embedded engine until ctx ends or somebody asks
+// for the shutdown, and then drains and stops all that it started.
+func Up(ctx context.Context, o UpOptions) error {
+	project, err := compose.Load(o.File, os.Environ())
+	if err != nil {
+		return err
+	}
+	u := &up{o: o, project: project, stack: stack{log: o.Log}}
+	if err := u.prepare(); err != nil {
+		return err
+	}
+	ctx, u.shutdown = context.WithCancel(ctx)
+	defer u.shutdown()
+	err = u.start(ctx)
+	if err == nil {
+		u.watch(ctx)
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait+10*time.Second)
+	defer cancel()
+	return errors.Join(err, u.close(stopping))
+}
+
+// up is one run of a project.
+type up struct {
+	o        UpOptions
+	project  *compose.Project
+	stack    stack
+	shutdown context.CancelFunc
+
+	state     stateDir
+	listeners listeners
+	run       RunFile
+
+	engine   *embedded
+	platform *ecs.Cluster
+	router   *router.Router
+	loop     *control.Loop
+	load     *load.Driver
+}
+
+// prepare does all that can fail before anything live is touched: it checks
+// the addresses, opens the state and takes every port.
+func (u *up) prepare() error {
+	err := errors.Join(
+		needsGuard(onUI, u.o.UI, "--token", u.o.Token != ""),
+		needsGuard(onRouter, u.o.Router, "--token", u.o.Token != ""),
+		needsGuard(onAWS, u.o.AWS, "--tls-cert and --tls-key", u.o.CertFile != ""),
+	)
+	if err != nil {
+		return err
+	}
+	if u.state, err = openState(u.o.State); err != nil {
+		return err
+	}
+	u.listeners, err = openListeners(u.state.lastRun(), map[string]string{
+		onRouter: u.o.Router, onUI: u.o.UI, onAWS: u.o.AWS, onAgent: anyPort,
+	}, u.o.CertFile, u.o.KeyFile)
+	if err != nil {
+		return err
+	}
+	u.run = RunFile{
+		PID: os.Getpid(), Started: time.Now(), Region: DefaultRegion, Token: u.o.Token, Ports: u.listeners.ports(),
+		UI:     "http://" + u.listeners.address(onUI),
+		Router: "http://" + u.listeners.address(onRouter),
+		AWS:    scheme(u.o.CertFile) + u.listeners.address(onAWS),
+	}
+	return nil
+}
+
+// start brings up the engine, the router, the services, the loop and the API,
+// in this order. What it started is on the stack.
+func (u *up) start(ctx context.Context) error {
+	arrivals, changed := &arrivals{}, make(chan struct{}, 1)
+	u.router = router.New(router.Options{Log: u.o.Log})
+	runtimeName, err := chooseRuntime(ctx, u.o.Runtime, u.project.Services)
+	if err != nil {
+		u.listeners.close()
+		return err
+	}
+	u.engine, err = startEngine(ctx, &u.stack, embeddedOptions{
+		state: u.state, aws: u.listeners[onAWS], agent: u.listeners[onAgent],
+		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
+		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay,
+		drain:   func(ctx context.Context, d engine.Drain) { _ = u.router.Drain(ctx, d.TaskID) },
+		arrived: arrivals.arrived, log: u.o.Log,
+	})
+	if err != nil {
+		u.listeners.close()
+		return err
+	}
+	u.startRouter()
+	u.watchEngine(changed)
+	if err := u.startServices(ctx, changed); err != nil {
+		return err
+	}
+	if err := u.startLoop(arrivals); err != nil {
+		return err
+	}
+	if err := u.startDashboard(); err != nil {
+		return err
+	}
+	if err := u.stack.writeRun(u.state, u.run); err != nil {
+		return err
+	}
+	return u.startLoad()
+}
+
+func (u *up) startRouter() {
+	l := u.listeners[onRouter]
+	go func() {
+		if err := u.router.Serve(l); err != nil {
+			u.o.Log.Error("the router's listener ended", "err", err)
+		}
+	}()
+	u.stack.push("the router", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return u.router.Shutdown(ctx)
+	})
+}
+
+// watchEngine turns the engine's notices into wakes of the control loop.
+func (u *up) watchEngine(changed chan struct{}) {
+	notices, stop := u.engine.daemon.Subscribe()
+	go func() {
+		for range notices {
+			signal(changed)
+		}
+	}()
+	u.stack.push("the engine's notices", func(context.Context) error { stop(); return nil })
+}
+
+// startServices makes the cluster, its hosts, the queues and the services be
+// what the file says.
+func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
+	u.stack.push("the tasks", func(ctx context.Context) error {
+		return u.engine.shutdown(ctx)
+	})
+	if err := u.engine.putHosts(ctx, u.project.Name, u.project.Hosts.Count, u.project.Hosts.Zones, u.project.Hosts.Each); err != nil {
+		return err
+	}
+	for _, s := range u.project.Services {
+		for _, t := range s.Scaling.Triggers {
+			if p, ok := t.Parameters.(*compose.SQSQueue); ok && p.Queue != "" && p.AWSEndpoint == "" {
+				if err := u.engine.queues.Create(p.Queue, nil, nil); err != nil {
+					return fmt.Errorf("%s:%d: services.%s: queue %q: %w", u.project.File, s.Line, s.Name, p.Queue, err)
+				}
+			}
+		}
+	}
+	var err error
+	u.platform, err = ecs.New(ctx, ecs.Options{
+		Cluster: u.project.Name, Endpoint: u.engine.endpoint, Region: u.run.Region,
+		Credentials: u.engine.provider(), Project: u.project.Name, Changed: changed, Log: u.o.Log,
+		Protected: func(service string) bool { return cooperative(u.project, service) },
+	})
+	if err != nil {
+		return err
+	}
+	return deploy(ctx, u.platform, u.project, u.o.Log)
+}
+
+// cooperative tells whether a service's tasks protect themselves.
+func cooperative(project *compose.Project, service string) bool {
+	for _, s := range project.Services {
+		if s.Name == service {
+			return s.Scaling.Cooperative
+		}
+	}
+	return false
+}
+
+// startLoop runs the control loop, and gives the router its table after each
+// of its steps.
+func (u *up) startLoop(arrivals *arrivals) error {
+	services, err := sources{
+		project: u.project, router: u.router, arrivals: arrivals,
+		aws: awsAccess{Endpoint: u.engine.endpoint, Region: u.run.Region, Credentials: u.engine.provider()},
+	}.services()
+	if err != nil {
+		return err
+	}
+	u.loop, err = control.New(control.Options{
+		Platform: u.platform, Services: services, Dir: u.state.path("control"), Log: u.o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	routes := routes(u.project)
+	stepped, unsubscribe := u.loop.Subscribe()
+	go func() {
+		for range stepped {
+			u.router.SetTable(table(u.project, routes, u.loop.State().Cluster))
+		}
+	}()
+	u.router.SetTable(table(u.project, routes, u.loop.State().Cluster))
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- u.loop.Run(ctx) }()
+	u.stack.push("the control loop", func(context.Context) error {
+		stop()
+		err := <-ended
+		unsubscribe()
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	})
+	return nil
+}
+
+func (u *up) startDashboard() error {
+	return dashboard{
+		loop: u.loop, services: u.project.Services, shutdown: u.shutdown, token: u.o.Token, version: u.o.Version,
+		urls: map[string]string{onRouter: u.run.Router, onUI: u.run.UI, onAWS: u.run.AWS},
+		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], log: u.o.Log,
+	}.serve(&u.stack, u.listeners[onUI])
+}
+
+// watch shows the cluster until ctx ends.
+func (u *up) watch(ctx context.Context) {
+	u.banner()
+	v := &view{out: u.o.Out, loop: u.loop, header: u.headline(), size: u.o.Size}
+	if u.load != nil {
+		v.extra = func() string { return u.load.Summary().String() }
+	}
+	v.run(ctx)
+}
+
+func (u *up) headline() string {
+	return fmt.Sprintf("%s: dashboard %s  router %s  AWS endpoint %s", u.project.Name, u.run.UI, u.run.Router, u.run.AWS)
+}
+
+func (u *up) banner() {
+	_, _ = fmt.Fprintf(u.o.Out, "router        %s\nAWS endpoint  %s\ndashboard     %s\n", u.run.Router, u.run.AWS, u.run.UI)
+}
+
+// close stops everything, the tasks between the loop and the router.
+func (u *up) close(ctx context.Context) error {
+	_, _ = fmt.Fprintln(u.o.Out, "draining and stopping; once more Ctrl-C ends at once and leaves the tasks running")
+	return u.stack.close(ctx)
+}
+
+// provider gives the engine's own key to an AWS client.
+func (e *embedded) provider() credentials.StaticCredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(e.keys.AccessKeyID, e.keys.Secret, "")
+}

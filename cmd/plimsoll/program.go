@@ -1,0 +1,15 @@
+package main
+
+import (
+	"context"
+
+	"plimsoll/app"
+)
+
+// Programs are the running parts that the commands start. Each returns when
+// its context is done and all that it started is stopped.
+type Programs struct {
+	Up     func(context.Context, app.UpOptions) error
+	Engine func(context.Context, app.EngineOptions) error
+	Run    func(context.Context, app.RunOptions) error
+}

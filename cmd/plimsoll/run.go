@@ -1,0 +1,76 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"plimsoll/app"
+	"plimsoll/compose"
+)
+
+// runScaler is `plimsoll run`.
+func (c *console) runScaler() *cobra.Command {
+	var o app.RunOptions
+	var token tokenFlags
+	var level string
+	cmd := &cobra.Command{
+		Use:     "run",
+		Short:   "Run the scaler alone, against the ECS endpoint that the AWS environment names",
+		GroupID: groupRun,
+		Long: `Run the control loop alone for services that an ECS cluster has already. The
+policies come from the x-plimsoll sections of a compose file whose services have
+the same names. Endpoint, region and credentials are those of the AWS
+environment.`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := checkRun(&o)
+			if err != nil {
+				return err
+			}
+			if o.Token, err = token.read(); err != nil {
+				return err
+			}
+			if o.Log, err = c.logger(level); err != nil {
+				return err
+			}
+			if o.File == "" {
+				if o.File, err = compose.Find("."); err != nil {
+					return misuse{err}
+				}
+			}
+			o.Out, o.Version = c.out, c.version
+			defer c.tellStopping(cmd.Context())()
+			return c.programs.Run(cmd.Context(), o)
+		},
+	}
+	fileFlag(cmd, &o.File)
+	flags := cmd.Flags()
+	flags.StringVar(&o.Platform, "platform", "ecs", "where the tasks run: ecs")
+	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
+	flags.StringVar(&o.State, "state", "", "folder where overrides and the decisions' memory are kept (without it: not at all)")
+	flags.StringVar(&o.UI, "ui", "", "address of the dashboard and the REST API (without it: none)")
+	flags.BoolVar(&o.Once, "once", false, "decide once, carry it out, and exit")
+	flags.BoolVar(&o.DryRun, "dry-run", false, "decide and tell, and change nothing")
+	_ = cmd.MarkFlagDirname("state")
+	token.add(cmd, "token that the REST API asks for; needed where --ui is not a loopback address")
+	outputFlag(cmd, &o.Output)
+	logFlag(cmd, &level)
+	return cmd
+}
+
+func checkRun(o *app.RunOptions) error {
+	if err := oneOf("platform", o.Platform, "ecs"); err != nil {
+		return err
+	}
+	if o.Cluster == "" {
+		return misusef("--cluster must not be empty")
+	}
+	if o.UI != "" {
+		if err := checkAddress("ui", o.UI); err != nil {
+			return err
+		}
+	}
+	if o.Output != formatTable && !o.Once {
+		return misusef("--output is for --once; add --once, or ask the running scaler: plimsoll services -o json")
+	}
+	return checkOutput(o.Output)
+}
