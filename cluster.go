@@ -33,7 +33,7 @@ const (
 	TagPriority = "plimsoll:priority"
 	// TagProject is the compose project that the service came from.
 	TagProject = "plimsoll:project"
-	// TagDigest is a digest of the definition that was deployed, so that an
+	// TagDigest is a digest of what was deployed, on the task definition, so that an
 	// unchanged service is left alone.
 	TagDigest = "plimsoll:digest"
 )

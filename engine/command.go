@@ -64,6 +64,14 @@ type UpdateService struct {
 	Raw                   []byte
 }
 
+// TagService sets and removes tags of a service, named by its ARN, and gives
+// *Service. plimsoll:priority takes effect at once.
+type TagService struct {
+	Service string
+	Set     map[string]string
+	Remove  []string
+}
+
 // DeleteService gives *Service, now DRAINING (INACTIVE when its tasks are
 // gone). Without Force a service with a desired count over 0 is refused.
 type DeleteService struct {
@@ -140,6 +148,7 @@ func (RegisterTaskDefinition) command()        {}
 func (DeregisterTaskDefinition) command()      {}
 func (CreateService) command()                 {}
 func (UpdateService) command()                 {}
+func (TagService) command()                    {}
 func (DeleteService) command()                 {}
 func (RunTask) command()                       {}
 func (StopTask) command()                      {}

@@ -177,6 +177,8 @@ func (m *Machine) command(c Command) (any, error) {
 		return answer(m.createService(c))
 	case UpdateService:
 		return answer(m.updateService(c))
+	case TagService:
+		return answer(m.tagService(c))
 	case DeleteService:
 		return answer(m.deleteService(c))
 	case RunTask:

@@ -28,9 +28,6 @@ func TestTheEmbeddedEnginePassesTheContract(t *testing.T) {
 			Platform:  newCluster(t, ecs.Options{Cluster: "shop", Endpoint: endpoint}),
 			Missing:   newCluster(t, ecs.Options{Cluster: "nowhere", Endpoint: endpoint}),
 			Container: engineContainer(),
-			Lacks: map[platformtest.Ability]string{
-				platformtest.ChangesTags: "the embedded engine has no TagResource",
-			},
 		}
 	})
 }

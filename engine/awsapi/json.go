@@ -1,0 +1,50 @@
+package awsapi
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// jsonProtocol is AWS JSON 1.0 and 1.1; they differ in the content type.
+type jsonProtocol struct{ version string }
+
+func (p jsonProtocol) decode(req *request, call *Call, into any) error {
+	tree, err := req.service.Codec.decode(req.body, into)
+	call.tree = tree
+	if err != nil {
+		return &Error{Code: "SerializationException", Message: err.Error()}
+	}
+	return nil
+}
+
+func (p jsonProtocol) write(w http.ResponseWriter, req *request, id string, out any) {
+	body, err := req.service.Codec.Encode(out)
+	if err != nil {
+		p.writeError(w, req, id, &Error{
+			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,
+		})
+		return
+	}
+	p.send(w, http.StatusOK, body)
+}
+
+func (p jsonProtocol) writeError(w http.ResponseWriter, req *request, _ string, e *Error) {
+	prefix := ""
+	if req.service != nil {
+		prefix = req.service.ErrorPrefix
+		if req.service.QueryCompatible && req.http.Header.Get("X-Amzn-Query-Mode") == "true" {
+			w.Header().Set("x-amzn-query-error", e.queryCode()+";"+e.fault())
+		}
+	}
+	w.Header().Set("x-amzn-errortype", e.Code)
+	body := appendString([]byte(`{"__type":`), prefix+e.Code)
+	body = append(appendString(append(body, `,"message":`...), e.Message), '}')
+	p.send(w, e.status(), body)
+}
+
+func (p jsonProtocol) send(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/x-amz-json-"+p.version)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone away is told nothing
+}

@@ -1,0 +1,148 @@
+package awsapi
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// request is one HTTP request as far as its protocol is known from its headers:
+// enough to refuse it in words that its client understands.
+type request struct {
+	http     *http.Request
+	body     []byte
+	services []*Service
+	protocol protocol
+	// service is what X-Amz-Target or Version names; nil if nobody has it.
+	service *Service
+	// name is the operation's.
+	name string
+	form url.Values // query protocol only
+}
+
+// protocol is how answers and inputs are written. There is one decoder and one
+// error writer for each.
+type protocol interface {
+	decode(req *request, call *Call, into any) error
+	write(w http.ResponseWriter, req *request, id string, out any)
+	writeError(w http.ResponseWriter, req *request, id string, e *Error)
+}
+
+func newRequest(r *http.Request, body []byte, services []*Service) *request {
+	req := &request{http: r, body: body, services: services}
+	target := targetOf(r)
+	if target == "" {
+		req.protocol = queryProtocol{}
+		req.form = readForm(r, body)
+		req.name = req.form.Get("Action")
+		for _, s := range services {
+			if s.Version != "" && s.Version == req.form.Get("Version") {
+				req.service = s
+			}
+		}
+		return req
+	}
+	version := "1.1"
+	if strings.HasSuffix(r.Header.Get("Content-Type"), "-1.0") {
+		version = "1.0"
+	}
+	prefix := ""
+	if i := strings.LastIndexByte(target, '.'); i >= 0 {
+		prefix, req.name = target[:i], target[i+1:]
+	}
+	for _, s := range services {
+		if s.Target != "" && s.Target == prefix {
+			req.service = s
+			version = s.JSONVersion
+		}
+	}
+	req.protocol = jsonProtocol{version: version}
+	return req
+}
+
+// targetOf is what a JSON request asks for. Presigners move the header into the
+// query.
+func targetOf(r *http.Request) string {
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		return target
+	}
+	return r.URL.Query().Get("X-Amz-Target")
+}
+
+// readForm reads the parameters of the query protocol. A part that cannot be
+// read is left out: the signature will not hold then.
+func readForm(r *http.Request, body []byte) url.Values {
+	form := r.URL.Query()
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		posted, _ := url.ParseQuery(string(body))
+		for key, values := range posted {
+			form[key] = append(form[key], values...)
+		}
+	}
+	return form
+}
+
+// operation finds the row of the table, for the service that the signature was
+// made for.
+func (req *request) operation(signed string) (Operation, error) {
+	if req.service == nil {
+		return Operation{}, req.unknownService(signed)
+	}
+	if req.service.Name != signed {
+		return Operation{}, invalidSignature("Credential should be scoped to correct service: '%s'.", req.service.Name)
+	}
+	_, isQuery := req.protocol.(queryProtocol)
+	if isQuery && req.service.Namespace == "" {
+		return Operation{}, &Error{
+			Code: "UnsupportedOperation",
+			Message: "This endpoint speaks " + req.service.Name + "'s JSON protocol only. Use a client that sends " +
+				"X-Amz-Target: " + req.service.Target + "." + req.name +
+				" (AWS CLI 1.31 or 2.13, boto3 1.28.82, or newer).",
+		}
+	}
+	op, ok := req.service.byName[req.name]
+	if !ok {
+		return op, req.unknownOperation()
+	}
+	return op, nil
+}
+
+func (req *request) unknownOperation() *Error {
+	return &Error{
+		Code: "UnknownOperationException", QueryCode: "InvalidAction",
+		Message: "The action " + req.name + " is not one that this endpoint has for " + req.service.Name + ".",
+	}
+}
+
+func (req *request) unknownService(signed string) *Error {
+	var names []string
+	for _, s := range req.services {
+		names = append(names, s.Name)
+	}
+	return &Error{
+		Code: "UnknownOperationException", QueryCode: "InvalidAction",
+		Message: "This endpoint does not serve '" + req.target() + "' of the service '" + signed +
+			"'. It serves: " + strings.Join(names, ", ") + ".",
+	}
+}
+
+// target is what the request asked for, in its own words.
+func (req *request) target() string {
+	if target := targetOf(req.http); target != "" {
+		return target
+	}
+	return req.name
+}
+
+func (req *request) decode(call *Call) func(any) error {
+	return func(into any) error { return req.protocol.decode(req, call, into) }
+}
+
+// endpoint is the URL under which the client reached this endpoint.
+func (req *request) endpoint() string {
+	scheme := "http"
+	if req.http.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + req.http.Host
+}

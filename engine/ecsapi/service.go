@@ -1,0 +1,280 @@
+package ecsapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"plimsoll/engine"
+	"plimsoll/engine/awsapi"
+)
+
+var createServiceKnown = set("cluster", "serviceName", "taskDefinition", "desiredCount", "launchType", "tags",
+	"clientToken", "schedulingStrategy", "placementStrategy", "deploymentController", "propagateTags",
+	"deploymentConfiguration.minimumHealthyPercent", "deploymentConfiguration.maximumPercent",
+	"deploymentConfiguration.strategy", "availabilityZoneRebalancing")
+
+var updateServiceKnown = set("cluster", "service", "taskDefinition", "desiredCount", "forceNewDeployment",
+	"placementStrategy", "deploymentController", "propagateTags",
+	"deploymentConfiguration.minimumHealthyPercent", "deploymentConfiguration.maximumPercent",
+	"deploymentConfiguration.strategy", "availabilityZoneRebalancing")
+
+func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateServiceInput) (*ecs.CreateServiceOutput, error) {
+	if err := a.refuseBeyond(codeInvalid, in, createServiceKnown); err != nil {
+		return nil, err
+	}
+	if in.DesiredCount == nil {
+		return nil, awsapi.Refuse(codeInvalid, "desiredCount is required for a service with the scheduling strategy REPLICA.")
+	}
+	if s := in.SchedulingStrategy; s != "" && s != types.SchedulingStrategyReplica {
+		return nil, awsapi.Refuse(codeInvalid, "schedulingStrategy %q is not supported by this engine: REPLICA is.", s)
+	}
+	if err := checkLaunchType(in.LaunchType); err != nil {
+		return nil, err
+	}
+	err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.PropagateTags, in.AvailabilityZoneRebalancing)
+	if err == nil {
+		err = checkStrategy(in.PlacementStrategy)
+	}
+	if err != nil {
+		return nil, err
+	}
+	tags, err := tagsIn(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := a.codec.Encode(&types.Service{PlacementStrategy: orEmpty(in.PlacementStrategy)})
+	if err != nil {
+		return nil, err
+	}
+	low, high := percents(in.DeploymentConfiguration)
+	s, err := do[*engine.Service](ctx, a.engine, engine.CreateService{
+		Cluster: value(in.Cluster), Name: value(in.ServiceName), TaskDefinition: value(in.TaskDefinition),
+		Desired: int(*in.DesiredCount), LaunchType: string(types.LaunchTypeEc2), Tags: tags,
+		MinimumHealthyPercent: low, MaximumPercent: high, ClientToken: value(in.ClientToken), Raw: raw,
+	})
+	if err != nil {
+		return nil, err
+	}
+	described, err := a.oneService(s)
+	return &ecs.CreateServiceOutput{Service: described}, err
+}
+
+func (a *api) updateService(ctx context.Context, _ *awsapi.Call, in *ecs.UpdateServiceInput) (*ecs.UpdateServiceOutput, error) {
+	if err := a.refuseBeyond(codeInvalid, in, updateServiceKnown); err != nil {
+		return nil, err
+	}
+	err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.PropagateTags, in.AvailabilityZoneRebalancing)
+	if err == nil {
+		err = checkStrategy(in.PlacementStrategy)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := engine.UpdateService{
+		Cluster: value(in.Cluster), Service: value(in.Service), TaskDefinition: value(in.TaskDefinition),
+		ForceNewDeployment: in.ForceNewDeployment,
+	}
+	c.MinimumHealthyPercent, c.MaximumPercent = percents(in.DeploymentConfiguration)
+	if in.DesiredCount != nil {
+		c.Desired = of(int(*in.DesiredCount))
+	}
+	if in.PlacementStrategy != nil {
+		if c.Raw, err = a.codec.Encode(&types.Service{PlacementStrategy: in.PlacementStrategy}); err != nil {
+			return nil, err
+		}
+	}
+	s, err := do[*engine.Service](ctx, a.engine, c)
+	if err != nil {
+		return nil, err
+	}
+	described, err := a.oneService(s)
+	return &ecs.UpdateServiceOutput{Service: described}, err
+}
+
+func (a *api) deleteService(ctx context.Context, _ *awsapi.Call, in *ecs.DeleteServiceInput) (*ecs.DeleteServiceOutput, error) {
+	s, err := do[*engine.Service](ctx, a.engine, engine.DeleteService{
+		Cluster: value(in.Cluster), Service: value(in.Service), Force: value(in.Force),
+	})
+	if err != nil {
+		return nil, err
+	}
+	described, err := a.oneService(s)
+	return &ecs.DeleteServiceOutput{Service: described}, err
+}
+
+func checkLaunchType(l types.LaunchType) error {
+	if l != "" && l != types.LaunchTypeEc2 {
+		return awsapi.Refuse(codeInvalid, "launchType %q is not supported by this engine: its tasks run on container instances. Use EC2.", l)
+	}
+	return nil
+}
+
+// checkRollout refuses ways of deploying that the engine does not have.
+func checkRollout(c *types.DeploymentController, d *types.DeploymentConfiguration, p types.PropagateTags, r types.AvailabilityZoneRebalancing) error {
+	if c != nil && c.Type != types.DeploymentControllerTypeEcs {
+		return awsapi.Refuse(codeInvalid, "deploymentController.type %q is not supported by this engine: ECS is.", c.Type)
+	}
+	if d != nil && d.Strategy != "" && d.Strategy != types.DeploymentStrategyRolling {
+		return awsapi.Refuse(codeInvalid, "deploymentConfiguration.strategy %q is not supported by this engine: ROLLING is.", d.Strategy)
+	}
+	if p != "" && p != types.PropagateTagsNone {
+		return awsapi.Refuse(codeInvalid, "propagateTags %q is not supported by this engine: NONE is.", p)
+	}
+	if r != "" && r != types.AvailabilityZoneRebalancingDisabled {
+		return awsapi.Refuse(codeInvalid, "availabilityZoneRebalancing %q is not supported by this engine: DISABLED is.", r)
+	}
+	return nil
+}
+
+// checkStrategy lets pass what the engine does anyway: it spreads over the
+// zones, then fills the fullest host.
+func checkStrategy(strategy []types.PlacementStrategy) error {
+	for i, s := range strategy {
+		spread := s.Type == types.PlacementStrategyTypeSpread && value(s.Field) == "attribute:ecs.availability-zone"
+		binpack := s.Type == types.PlacementStrategyTypeBinpack && (value(s.Field) == "memory" || value(s.Field) == "cpu")
+		if i == 0 && spread || i == len(strategy)-1 && binpack {
+			continue
+		}
+		return awsapi.Refuse(codeInvalid, "placementStrategy[%d]: %s by %q is not supported by this engine, which places by "+
+			"spread over attribute:ecs.availability-zone, then by binpack on memory.", i, s.Type, value(s.Field))
+	}
+	return nil
+}
+
+func percents(d *types.DeploymentConfiguration) (low, high *int) {
+	if d == nil {
+		return nil, nil
+	}
+	if d.MinimumHealthyPercent != nil {
+		low = of(int(*d.MinimumHealthyPercent))
+	}
+	if d.MaximumPercent != nil {
+		high = of(int(*d.MaximumPercent))
+	}
+	return low, high
+}
+
+func (a *api) describeServices(_ context.Context, _ *awsapi.Call, in *ecs.DescribeServicesInput) (*ecs.DescribeServicesOutput, error) {
+	if err := count("Services", in.Services, 10); err != nil {
+		return nil, err
+	}
+	out := &ecs.DescribeServicesOutput{Services: []types.Service{}, Failures: []types.Failure{}}
+	withTags := slices.Contains(in.Include, types.ServiceFieldTags)
+	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
+		for _, name := range in.Services {
+			s, ok := v.Service(c.Name, name)
+			if !ok {
+				out.Failures = append(out.Failures, missing(arnOf(v, "service", c.Name, name)))
+				continue
+			}
+			described, err := a.serviceOut(v, s, withTags)
+			if err != nil {
+				return err
+			}
+			out.Services = append(out.Services, described)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (a *api) oneService(s *engine.Service) (*types.Service, error) {
+	var out types.Service
+	var err error
+	a.engine.Read(func(v engine.View) { out, err = a.serviceOut(v, s, true) })
+	return &out, err
+}
+
+func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types.Service, error) {
+	out := types.Service{}
+	if len(s.Raw) > 0 {
+		if err := a.codec.Decode(s.Raw, &out); err != nil {
+			return out, fmt.Errorf("service %s: what was kept of it cannot be read: %w", s.ARN, err)
+		}
+	}
+	running, pending := v.ServiceCounts(s.Cluster, s.Name)
+	out.ServiceArn, out.ServiceName, out.Status = &s.ARN, &s.Name, &s.Status
+	out.ClusterArn = of(arnOf(v, "cluster", "", s.Cluster))
+	out.TaskDefinition, out.LaunchType = &s.TaskDefinition, types.LaunchType(s.LaunchType)
+	out.DesiredCount, out.RunningCount, out.PendingCount = int32(s.Desired), int32(running), int32(pending)
+	out.CreatedAt = &s.CreatedAt
+	out.SchedulingStrategy, out.PropagateTags = types.SchedulingStrategyReplica, types.PropagateTagsNone
+	out.AvailabilityZoneRebalancing = types.AvailabilityZoneRebalancingDisabled
+	out.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}
+	out.DeploymentConfiguration = &types.DeploymentConfiguration{
+		MinimumHealthyPercent: of(int32(s.MinimumHealthyPercent)), MaximumPercent: of(int32(s.MaximumPercent)),
+		Strategy:                 types.DeploymentStrategyRolling,
+		DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{},
+	}
+	out.LoadBalancers, out.ServiceRegistries = []types.LoadBalancer{}, []types.ServiceRegistry{}
+	out.PlacementConstraints, out.PlacementStrategy = []types.PlacementConstraint{}, orEmpty(out.PlacementStrategy)
+	out.Deployments = make([]types.Deployment, 0, len(s.Deployments))
+	for i := range s.Deployments {
+		out.Deployments = append(out.Deployments, deploymentOut(v, s, &s.Deployments[i]))
+	}
+	out.Events = make([]types.ServiceEvent, 0, len(s.Events))
+	for i := range s.Events {
+		e := &s.Events[i]
+		out.Events = append(out.Events, types.ServiceEvent{Id: &e.ID, CreatedAt: &e.At, Message: &e.Message})
+	}
+	if withTags {
+		out.Tags = tagsOut(s.Tags)
+	}
+	return out, nil
+}
+
+// deploymentOut is a deployment. The primary one is to have the whole desired
+// count; an older one is to have no more than it still has.
+func deploymentOut(v engine.View, s *engine.Service, d *engine.Deployment) types.Deployment {
+	running, pending := v.DeploymentCounts(s.Cluster, s.Name, d.ID)
+	desired := running + pending
+	if d.Status == "PRIMARY" {
+		desired = s.Desired
+	}
+	reason := fmt.Sprintf("ECS deployment %s in progress.", d.ID)
+	if d.RolloutState == string(types.DeploymentRolloutStateCompleted) {
+		reason = fmt.Sprintf("ECS deployment %s completed.", d.ID)
+	}
+	return types.Deployment{
+		Id: &d.ID, Status: &d.Status, TaskDefinition: &d.TaskDefinition, LaunchType: types.LaunchType(s.LaunchType),
+		DesiredCount: int32(desired), RunningCount: int32(running), PendingCount: int32(pending),
+		FailedTasks: int32(d.FailedTasks), CreatedAt: &d.CreatedAt, UpdatedAt: &d.UpdatedAt,
+		RolloutState: types.DeploymentRolloutState(d.RolloutState), RolloutStateReason: &reason,
+	}
+}
+
+func (a *api) listServices(_ context.Context, _ *awsapi.Call, in *ecs.ListServicesInput) (*ecs.ListServicesOutput, error) {
+	if m := in.ResourceManagementType; m != "" && m != types.ResourceManagementTypeCustomer {
+		return nil, awsapi.Refuse(codeInvalid, "resourceManagementType %q is not supported by this engine: CUSTOMER is.", m)
+	}
+	var list []*engine.Service
+	listing := ""
+	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
+		listing = fmt.Sprintf("ListServices %q %s %s", c.Name, in.LaunchType, in.SchedulingStrategy)
+		if in.SchedulingStrategy == types.SchedulingStrategyDaemon {
+			return nil
+		}
+		for _, s := range v.Services(c.Name) {
+			if s.Status != "INACTIVE" && (in.LaunchType == "" || string(in.LaunchType) == s.LaunchType) {
+				list = append(list, s)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	got, next, err := page(list, func(s *engine.Service) string { return s.Name }, awsapi.Paging{List: listing}, in.MaxResults, 10, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecs.ListServicesOutput{ServiceArns: []string{}, NextToken: next}
+	for _, s := range got {
+		out.ServiceArns = append(out.ServiceArns, s.ARN)
+	}
+	return out, nil
+}

@@ -1,0 +1,96 @@
+package ecsapi
+
+import (
+	"context"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"plimsoll/engine"
+	"plimsoll/engine/awsapi"
+)
+
+func (a *api) listTagsForResource(_ context.Context, _ *awsapi.Call, in *ecs.ListTagsForResourceInput) (*ecs.ListTagsForResourceOutput, error) {
+	arn := value(in.ResourceArn)
+	var tags map[string]string
+	var err error
+	a.engine.Read(func(v engine.View) { tags, err = tagsOf(v, arn) })
+	if err != nil {
+		return nil, err
+	}
+	return &ecs.ListTagsForResourceOutput{Tags: tagsOut(tags)}, nil
+}
+
+// tagsOf finds the tags of whatever the ARN names.
+func tagsOf(v engine.View, arn string) (map[string]string, error) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "ecs" {
+		return nil, awsapi.Refuse(codeInvalid, "Invalid identifier: %q is not the ARN of an ECS resource.", arn)
+	}
+	kind, _, _ := strings.Cut(parts[5], "/")
+	switch kind {
+	case "cluster":
+		if c, ok := v.Cluster(arn); ok {
+			return c.Tags, nil
+		}
+		return nil, awsapi.Refuse(codeClusterNotFound, "Cluster not found.")
+	case "service":
+		if s, ok := v.Service("", arn); ok {
+			return s.Tags, nil
+		}
+		return nil, awsapi.Refuse(codeServiceNotFound, "Service not found.")
+	case "task":
+		if t, ok := v.Task("", arn); ok {
+			return t.Tags, nil
+		}
+	case "task-definition":
+		if d, ok := v.TaskDefinition(arn); ok {
+			return d.Tags, nil
+		}
+	case "container-instance":
+		if i, ok := v.Instance("", arn); ok {
+			return i.Tags, nil
+		}
+	}
+	return nil, awsapi.Refuse(codeInvalid, "The specified %s was not found: %q. Specify a valid ARN and try again.", kind, arn)
+}
+
+func (a *api) tagResource(ctx context.Context, _ *awsapi.Call, in *ecs.TagResourceInput) (*ecs.TagResourceOutput, error) {
+	tags, err := tagsIn(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	if len(tags) == 0 {
+		return nil, awsapi.Refuse(codeInvalid, "Tags cannot be empty.")
+	}
+	if err := a.tagService(ctx, engine.TagService{Service: value(in.ResourceArn), Set: tags}); err != nil {
+		return nil, err
+	}
+	return &ecs.TagResourceOutput{}, nil
+}
+
+func (a *api) untagResource(ctx context.Context, _ *awsapi.Call, in *ecs.UntagResourceInput) (*ecs.UntagResourceOutput, error) {
+	if len(in.TagKeys) == 0 {
+		return nil, awsapi.Refuse(codeInvalid, "TagKeys cannot be empty.")
+	}
+	if err := a.tagService(ctx, engine.TagService{Service: value(in.ResourceArn), Remove: in.TagKeys}); err != nil {
+		return nil, err
+	}
+	return &ecs.UntagResourceOutput{}, nil
+}
+
+// tagService changes the tags of a service, the one kind of resource whose tags
+// mean something to the engine. Those of others are set when they are made, and
+// a change is refused by name.
+func (a *api) tagService(ctx context.Context, c engine.TagService) error {
+	var err error
+	a.engine.Read(func(v engine.View) { _, err = tagsOf(v, c.Service) })
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(c.Service, ":service/") {
+		return awsapi.Refuse(codeInvalid, "The tags of %q cannot be changed here: this engine changes those of services only.", c.Service)
+	}
+	_, err = do[*engine.Service](ctx, a.engine, c)
+	return err
+}

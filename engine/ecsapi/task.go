@@ -1,0 +1,207 @@
+package ecsapi
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"plimsoll"
+	"plimsoll/engine"
+	"plimsoll/engine/awsapi"
+)
+
+// taskFilter is what ListTasks asks for; empty fields ask for nothing.
+type taskFilter struct {
+	service, family, instance, startedBy string
+	launchType, desired                  string
+}
+
+func (f taskFilter) matches(t *engine.Task) bool {
+	return (f.service == "" || t.Service == f.service) &&
+		(f.family == "" || t.Family == f.family) &&
+		(f.instance == "" || t.ContainerInstance == f.instance) &&
+		(f.startedBy == "" || t.StartedBy == f.startedBy) &&
+		(f.launchType == "" || t.LaunchType == f.launchType) &&
+		string(t.DesiredStatus) == f.desired
+}
+
+func (a *api) listTasks(_ context.Context, _ *awsapi.Call, in *ecs.ListTasksInput) (*ecs.ListTasksOutput, error) {
+	if value(in.DaemonName) != "" {
+		return nil, awsapi.Refuse(codeInvalid, "daemonName is not supported by this engine.")
+	}
+	desired := in.DesiredStatus
+	if desired == "" {
+		desired = types.DesiredStatusRunning
+	}
+	if !slices.Contains(desired.Values(), desired) {
+		return nil, awsapi.Refuse(codeInvalid, "desiredStatus %q is invalid: %v are allowed.", desired, desired.Values())
+	}
+	var list []*engine.Task
+	listing := ""
+	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
+		f := taskFilter{
+			family: value(in.Family), startedBy: value(in.StartedBy),
+			launchType: string(in.LaunchType), desired: string(desired),
+		}
+		if name := value(in.ServiceName); name != "" {
+			s, ok := v.Service(c.Name, name)
+			if !ok {
+				return awsapi.Refuse(codeServiceNotFound, "Service not found.")
+			}
+			f.service = s.Name
+		}
+		if name := value(in.ContainerInstance); name != "" {
+			i, ok := v.Instance(c.Name, name)
+			if !ok {
+				return awsapi.Refuse(codeInvalid, "Container instance %q not found in the cluster %q.", name, c.Name)
+			}
+			f.instance = i.ARN
+		}
+		listing = fmt.Sprintf("ListTasks %q %+v", c.Name, f)
+		tasks := v.Tasks(c.Name)
+		if f.service != "" && desired == types.DesiredStatusRunning {
+			tasks = v.ServiceTasks(c.Name, f.service) // the stopped ones are not asked for
+		}
+		for _, t := range tasks {
+			if f.matches(t) {
+				list = append(list, t)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	got, next, err := page(list, func(t *engine.Task) string { return fmt.Sprintf("%020d", t.Seq) },
+		awsapi.Paging{List: listing}, in.MaxResults, 100, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecs.ListTasksOutput{TaskArns: []string{}, NextToken: next}
+	for _, t := range got {
+		out.TaskArns = append(out.TaskArns, t.ARN)
+	}
+	return out, nil
+}
+
+func (a *api) describeTasks(_ context.Context, _ *awsapi.Call, in *ecs.DescribeTasksInput) (*ecs.DescribeTasksOutput, error) {
+	if err := count("Tasks", in.Tasks, 100); err != nil {
+		return nil, err
+	}
+	out := &ecs.DescribeTasksOutput{Tasks: []types.Task{}, Failures: []types.Failure{}}
+	withTags := slices.Contains(in.Include, types.TaskFieldTags)
+	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
+		for _, name := range in.Tasks {
+			if t, ok := v.Task(c.Name, name); ok {
+				out.Tasks = append(out.Tasks, taskOut(v, t, withTags))
+			} else {
+				out.Failures = append(out.Failures, missing(arnOf(v, "task", c.Name, name)))
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// taskOut is a task as the wire has it.
+func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
+	out := types.Task{
+		TaskArn: &t.ARN, TaskDefinitionArn: &t.TaskDefinition, ClusterArn: of(arnOf(v, "cluster", "", t.Cluster)),
+		ContainerInstanceArn: optional(t.ContainerInstance), AvailabilityZone: optional(t.Zone),
+		Group: optional(group(t)), StartedBy: optional(startedBy(t)), LaunchType: types.LaunchType(t.LaunchType),
+		LastStatus: of(string(t.LastStatus)), DesiredStatus: of(string(t.DesiredStatus)),
+		HealthStatus: types.HealthStatusUnknown, Version: t.Version,
+		Cpu: of(strconv.FormatInt(t.Reserved.CPU, 10)), Memory: of(strconv.FormatInt(t.Reserved.Memory, 10)),
+		CreatedAt: moment(t.CreatedAt), StartedAt: moment(t.StartedAt), StoppingAt: moment(t.StoppingAt),
+		ExecutionStoppedAt: moment(t.ExecutionStopAt), StoppedAt: moment(t.StoppedAt),
+		StopCode: types.TaskStopCode(t.StopCode), StoppedReason: optional(t.StoppedReason),
+		Overrides: overridesOut(t.Overrides), Attachments: []types.Attachment{}, Attributes: []types.Attribute{},
+		InferenceAccelerators: []types.InferenceAccelerator{}, Tags: []types.Tag{},
+		Containers: make([]types.Container, 0, len(t.Containers)),
+	}
+	if !t.PlacedAt.IsZero() {
+		out.Connectivity, out.ConnectivityAt = types.ConnectivityConnected, moment(t.PlacedAt)
+	}
+	if withTags {
+		out.Tags = tagsOut(t.Tags)
+	}
+	d, _ := v.TaskDefinition(t.TaskDefinition)
+	for i := range t.Containers {
+		out.Containers = append(out.Containers, containerOut(t, &t.Containers[i], d))
+	}
+	return out
+}
+
+func group(t *engine.Task) string {
+	if t.Group == "" && t.Service != "" {
+		return "service:" + t.Service
+	}
+	return t.Group
+}
+
+// startedBy is, for a task of a service, the deployment that it came from.
+func startedBy(t *engine.Task) string {
+	if t.StartedBy == "" {
+		return t.Deployment
+	}
+	return t.StartedBy
+}
+
+func containerOut(t *engine.Task, c *engine.Container, d *engine.TaskDefinition) types.Container {
+	out := types.Container{
+		ContainerArn: &c.ARN, TaskArn: &t.ARN, Name: &c.Name, Image: optional(c.Image),
+		LastStatus: of(string(c.LastStatus)), Reason: optional(c.Reason), HealthStatus: types.HealthStatusUnknown,
+		NetworkBindings: []types.NetworkBinding{}, NetworkInterfaces: []types.NetworkInterface{}, Cpu: of("0"),
+	}
+	if c.ExitCode != nil {
+		out.ExitCode = of(int32(*c.ExitCode))
+	}
+	if !t.PlacedAt.IsZero() {
+		out.RuntimeId = of(runtimeID(t, c.Name))
+	}
+	for i := range c.Bindings {
+		b := &c.Bindings[i]
+		out.NetworkBindings = append(out.NetworkBindings, types.NetworkBinding{
+			BindIP: optional(b.Address), ContainerPort: of(int32(b.ContainerPort)), HostPort: of(int32(b.HostPort)),
+			Protocol: types.TransportProtocol(b.Protocol),
+		})
+	}
+	if d == nil {
+		return out
+	}
+	for _, defined := range d.Containers {
+		if defined.Name != c.Name {
+			continue
+		}
+		out.Cpu = of(strconv.FormatInt(defined.CPU, 10))
+		if defined.Memory > 0 {
+			out.Memory = of(strconv.FormatInt(defined.Memory, 10))
+		}
+		if defined.MemoryReservation > 0 {
+			out.MemoryReservation = of(strconv.FormatInt(defined.MemoryReservation, 10))
+		}
+	}
+	return out
+}
+
+// runtimeID names a container of a task the same way for as long as it is known.
+func runtimeID(t *engine.Task, container string) string {
+	return fmt.Sprintf("%s-%010d", t.ID, crc32.ChecksumIEEE([]byte(container)))
+}
+
+// moment is a time of a task's life; nil if it has not come.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// live tells whether the task has not stopped.
+func live(t *engine.Task) bool { return t.LastStatus != plimsoll.StatusStopped }

@@ -1,0 +1,116 @@
+package process
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+
+	"plimsoll/engine/runtime"
+)
+
+// ports gives out host ports. A dynamic port is unique on the whole machine,
+// not on its address only: a process may listen on all addresses.
+type ports struct {
+	first, last int
+
+	mu    sync.Mutex
+	next  int
+	inUse map[int]map[string]bool // by port: the addresses
+}
+
+func newPorts(first, last int) *ports {
+	return &ports{first: first, last: last, next: first, inUse: map[int]map[string]bool{}}
+}
+
+// take gives the bindings of a container. What it has taken before an error
+// is in them too, to be released.
+func (p *ports) take(address string, c runtime.Container) ([]runtime.Binding, error) {
+	var got []runtime.Binding
+	for _, port := range c.Ports {
+		b := runtime.Binding{
+			Container: c.Name, ContainerPort: port.ContainerPort, Address: address,
+			HostPort: port.HostPort, Protocol: port.Protocol,
+		}
+		if b.Protocol == "" {
+			b.Protocol = "tcp"
+		}
+		var err error
+		if b.HostPort == 0 {
+			b.HostPort, err = p.free(address)
+		} else {
+			err = p.fixed(address, b.HostPort)
+		}
+		if err != nil {
+			return got, err
+		}
+		got = append(got, b)
+	}
+	return got, nil
+}
+
+// free gives the next port that nobody has. Going round, a port that was just
+// given back is the last to be given out again.
+func (p *ports) free(address string) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range p.last - p.first + 1 {
+		port := p.next
+		if p.next++; p.next > p.last {
+			p.next = p.first
+		}
+		if len(p.inUse[port]) == 0 && bindable("", port) {
+			p.mark(address, port)
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no host port from %d to %d is free", p.first, p.last)
+}
+
+func (p *ports) fixed(address string, port int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inUse[port][address] || !bindable(address, port) {
+		return fmt.Errorf("host port %d is already in use on %s; leave hostPort out for a dynamic one, or end what has it", port, address)
+	}
+	p.mark(address, port)
+	return nil
+}
+
+// mark notes a port as given out. p.mu is held.
+func (p *ports) mark(address string, port int) {
+	if p.inUse[port] == nil {
+		p.inUse[port] = map[string]bool{}
+	}
+	p.inUse[port][address] = true
+}
+
+// adopt notes a port that a task of an earlier engine has.
+func (p *ports) adopt(address string, port int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mark(address, port)
+	if port >= p.next && port < p.last {
+		p.next = port + 1
+	}
+}
+
+func (p *ports) release(address string, port int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.inUse[port], address)
+	if len(p.inUse[port]) == 0 {
+		delete(p.inUse, port)
+	}
+}
+
+// bindable tells whether nobody listens on the port (of all addresses, if
+// address is empty).
+func bindable(address string, port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}

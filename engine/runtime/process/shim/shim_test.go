@@ -1,0 +1,154 @@
+package shim
+
+import (
+	"go/parser"
+	"go/token"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+func TestTheShimNeedsSoLittleThatItsInitComesEarly(t *testing.T) {
+	// The package comment says what each of these was measured to cost: nothing.
+	allowed := []string{"errors", "io", "os", "os/signal", "runtime", "strconv", "syscall", "time", "unsafe"}
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range parsed.Imports {
+			if path, _ := strconv.Unquote(i.Path.Value); !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %q: each task's start would be several ms slower; measure first", file, path)
+			}
+		}
+	}
+}
+
+func anyString(t *rapid.T, label string) string {
+	return string(rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, label))
+}
+
+func TestALaunchArrivesAsItWasSentOrNotAtAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		list := func(label string) (out []string) {
+			for range rapid.IntRange(0, 3).Draw(t, label) {
+				out = append(out, anyString(t, label))
+			}
+			return out
+		}
+		var want Launch
+		for range rapid.IntRange(1, 3).Draw(t, "containers") {
+			want.Containers = append(want.Containers, Container{
+				Name: anyString(t, "name"), Args: list("args"), Env: list("env"), Dir: anyString(t, "dir"),
+				Drop: rapid.Bool().Draw(t, "drop"), UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"),
+				StopTimeout: time.Duration(rapid.Int64().Draw(t, "timeout")), Essential: rapid.Bool().Draw(t, "essential"),
+				LogLimit: rapid.Int64().Draw(t, "limit"),
+				Cgroup:   Cgroup{Unified: rapid.Bool().Draw(t, "unified"), Paths: list("paths"), Home: list("home")},
+			})
+		}
+		data := want.Encode()
+		got, err := DecodeLaunch(data)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Fatal(err, diff)
+		}
+		cut := rapid.IntRange(0, len(data)-1).Draw(t, "cut")
+		if _, err := DecodeLaunch(data[:cut]); err == nil {
+			t.Fatalf("cut at %d of %d it was taken for whole", cut, len(data))
+		}
+	})
+}
+
+func TestStateExitAndReplyArriveAsTheyWereSent(t *testing.T) {
+	state := State{Shim: Identity{PID: 4, Start: math.MaxUint64}, Containers: []Identity{{Name: "a", PID: 5, Start: 6}, {Name: "b", PID: 7, Start: 8}}}
+	if got, err := DecodeState(state.Encode()); err != nil || !cmp.Equal(state, got) {
+		t.Error(got, err)
+	}
+	exit := Exit{Containers: []ContainerExit{{Container: "a", Code: 137, OOM: true}, {Container: "b"}}}
+	if got, err := DecodeExit(exit.Encode()); err != nil || !cmp.Equal(exit, got) {
+		t.Error(got, err)
+	}
+	for _, reply := range []Reply{{Started: true}, {Failed: "it is \"broken\"\n"}} {
+		if got, err := DecodeReply(reply.Encode()); err != nil || got != reply {
+			t.Error(got, err)
+		}
+	}
+	if _, err := DecodeState([]byte("pid \"1\"\nend\n")); err == nil {
+		t.Error("a state that begins in the middle was taken")
+	}
+}
+
+func TestTheStatOfAProcessIsReadWhateverItsName(t *testing.T) {
+	// The name in the stat is that of the file: here it looks like the fields
+	// that come after it.
+	path := filepath.Join(t.TempDir(), "x) S 1 2 3 (")
+	if err := os.Symlink("/bin/sleep", path); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	st, err := ReadStat(cmd.Process.Pid)
+	self, errSelf := ReadStat(os.Getpid())
+	if err != nil || errSelf != nil {
+		t.Fatal(err, errSelf)
+	}
+	if st.Parent != os.Getpid() || st.Session != self.Session || st.Group != self.Group || st.Start < self.Start || st.Start == 0 {
+		t.Errorf("got %+v, this process is %+v", st, self)
+	}
+	if _, err := ReadStat(1 << 30); err == nil {
+		t.Error("a process that is not there has a stat")
+	}
+}
+
+func TestChildrenAreTheSameByEitherWay(t *testing.T) {
+	cmd := exec.Command("/bin/sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	for name, got := range map[string][]int{"list": children(), "scan": childrenByScan()} {
+		if !slices.Contains(got, cmd.Process.Pid) {
+			t.Errorf("%s: %v does not hold %d", name, got, cmd.Process.Pid)
+		}
+	}
+}
+
+func TestTheShimRefusesToBeStartedByHand(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(exe, Command).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "usage: plimsoll shim") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	out, err = exec.Command(exe, Command, "--dir", t.TempDir()).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "cut short") {
+		t.Errorf("without a launch: %q, %v", out, err)
+	}
+}

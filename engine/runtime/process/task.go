@@ -1,0 +1,218 @@
+package process
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/process/shim"
+)
+
+// task is one task that this engine knows of.
+type task struct {
+	r    *Runtime
+	spec runtime.Spec
+	dir  string
+	kept record // what task.json holds
+
+	mu        sync.Mutex
+	handle    *handle // of the shim, once it has started the task
+	stopping  bool
+	abandoned bool // the runtime is closed
+	forgotten bool
+	ended     bool
+
+	say     sync.Mutex // the order of events
+	started bool
+	over    bool
+	silent  bool // no engine asked for it: its events are nobody's
+}
+
+func newTask(r *Runtime, spec runtime.Spec) *task {
+	return &task{r: r, spec: spec, dir: r.dir(spec.TaskID)}
+}
+
+// tell gives an event to the sink, if it may still come.
+func (t *task) tell(e runtime.Event) {
+	t.say.Lock()
+	defer t.say.Unlock()
+	if t.over || t.silent || t.r.isClosed() {
+		return
+	}
+	switch e.Kind {
+	case runtime.Started:
+		t.started = true
+	case runtime.Rebound:
+		if !t.started {
+			return
+		}
+	default:
+		t.over = true
+	}
+	e.TaskID, e.At = t.spec.TaskID, t.r.o.Now()
+	t.r.sink(e)
+}
+
+// stop passes the stop signal on, now or as soon as there is a shim to have it.
+func (t *task) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopping || t.ended {
+		return
+	}
+	t.stopping = true
+	if t.handle != nil {
+		t.handle.signal(syscall.SIGTERM)
+	}
+}
+
+func (t *task) wantsStop() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopping
+}
+
+// forget tells whether the task has ended; if not, it is forgotten when it does.
+func (t *task) forget() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forgotten = true
+	return t.ended
+}
+
+// abandon ends the watch over the task, not the task.
+func (t *task) abandon() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandoned = true
+	if t.handle != nil {
+		t.handle.close()
+	}
+}
+
+// run takes the handle of a shim that has started the task, and says so.
+func (t *task) run(h *handle) {
+	t.mu.Lock()
+	t.handle = h
+	if t.abandoned {
+		h.close()
+	} else if t.stopping {
+		h.signal(syscall.SIGTERM)
+	}
+	t.mu.Unlock()
+	t.tell(runtime.Event{Kind: runtime.Started, Bindings: t.kept.Bindings})
+	t.r.probes.add(t)
+}
+
+// watch waits for the end of the shim and says how the task ended.
+func (t *task) watch() {
+	t.mu.Lock()
+	h := t.handle
+	t.mu.Unlock()
+	if err := h.wait(); err != nil {
+		return // the runtime is closed
+	}
+	h.close()
+	t.finish()
+}
+
+// finish says how a task ended of which no shim is alive.
+func (t *task) finish() {
+	e := t.outcome()
+	t.r.probes.remove(t)
+	for _, c := range t.kept.Cgroups {
+		c.Remove()
+	}
+	t.release()
+	t.conclude(e)
+}
+
+// conclude says the last of a task.
+func (t *task) conclude(e runtime.Event) {
+	t.tell(e)
+	t.mu.Lock()
+	t.ended = true
+	gone := t.forgotten || t.silent
+	t.mu.Unlock()
+	if gone {
+		t.r.drop(t)
+	}
+}
+
+func (t *task) release() {
+	for _, b := range t.kept.Bindings {
+		t.r.ports.release(b.Address, b.HostPort)
+	}
+}
+
+// outcome reads what the shim wrote at its end. If it could not, what it left
+// behind is killed.
+func (t *task) outcome() runtime.Event {
+	data, err := os.ReadFile(filepath.Join(t.dir, shim.ExitFile))
+	if err == nil {
+		var exit shim.Exit
+		if exit, err = shim.DecodeExit(data); err == nil {
+			return t.exited(exit)
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.r.o.Log.Warn("the exit codes of a task cannot be read", "task", t.spec.TaskID, "error", err)
+	}
+	state, err := readState(t.dir)
+	if err != nil {
+		return runtime.Event{Kind: runtime.StartFailed, Reason: "CannotStartContainerError: the task's parent process ended before it had started anything" + t.complaint()}
+	}
+	if t.kept.Boot == t.r.boot {
+		killLeftovers(state, t.kept.Cgroups)
+	}
+	e := runtime.Event{Kind: runtime.Exited, Reason: "the task's parent process was killed" + t.complaint()}
+	if t.kept.Boot != t.r.boot {
+		e.Reason = "the machine was restarted"
+	}
+	for _, c := range state.Containers {
+		e.Exits = append(e.Exits, runtime.Exit{Container: c.Name, Code: 128 + int(syscall.SIGKILL), Reason: e.Reason})
+	}
+	return e
+}
+
+func (t *task) exited(exit shim.Exit) runtime.Event {
+	if exit.Failed != "" {
+		return runtime.Event{Kind: runtime.StartFailed, Reason: exit.Failed}
+	}
+	e := runtime.Event{Kind: runtime.Exited}
+	for _, c := range exit.Containers {
+		x := runtime.Exit{Container: c.Container, Code: c.Code, OOM: c.OOM}
+		if c.OOM {
+			x.Reason = "OutOfMemoryError: the container used more than its memory limit"
+		}
+		e.Exits = append(e.Exits, x)
+	}
+	return e
+}
+
+// complaint is what the shim wrote about its trouble, ready to be appended.
+func (t *task) complaint() string {
+	data, err := os.ReadFile(filepath.Join(t.dir, shim.ErrorFile))
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	for i, b := range data {
+		if b == '\n' || i == 300 {
+			data = data[:i]
+			break
+		}
+	}
+	return ": " + string(data)
+}
+
+func readState(dir string) (shim.State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, shim.StateFile))
+	if err != nil {
+		return shim.State{}, err
+	}
+	return shim.DecodeState(data)
+}
