@@ -82,7 +82,9 @@ type Service struct {
 	URL string
 }
 
-// Options make a handler. Loop is required; all else may be left out.
+// Options make a handler. Loop is required; all else may be left out. Streams
+// last as long as their requests' contexts: a server that is to shut down ends
+// its BaseContext first.
 type Options struct {
 	Loop Loop
 	// Services are those under control, in the order of the file.
@@ -93,9 +95,6 @@ type Options struct {
 	Page http.Handler
 	// Shutdown begins the orderly end of the program and returns at once.
 	Shutdown func()
-	// Done ends the streams when it is closed, so that a server's Shutdown
-	// does not wait for them.
-	Done <-chan struct{}
 	// Token, if any, is asked of every request, as a bearer token or as the
 	// cookie that signing in sets. Without one, only requests for a loopback
 	// host name are answered.

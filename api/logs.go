@@ -35,15 +35,6 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	if s.Done != nil {
-		go func() {
-			select {
-			case <-s.Done:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-	}
 	slow := newSlowWriter(w, s.WriteTimeout)
 	defer slow.end()
 	out := &lineWriter{w: slow, cancel: cancel}

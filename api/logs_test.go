@@ -105,14 +105,13 @@ func TestAFollowedServiceTakesInItsNewTasks(t *testing.T) {
 		o := options(l)
 		tasks := &pipes{out: map[string]*io.PipeWriter{}}
 		o.Logs = tasks
-		done := make(chan struct{})
-		o.Done = done
+		ctx, leave := context.WithCancel(t.Context())
 		h := handler(t, o)
 		c := &client{header: http.Header{}}
 		returned := make(chan struct{})
 		go func() {
 			defer close(returned)
-			r, err := http.NewRequest(http.MethodGet, "http://localhost/v1/logs/web?follow=1", nil)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/v1/logs/web?follow=1", nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -127,7 +126,7 @@ func TestAFollowedServiceTakesInItsNewTasks(t *testing.T) {
 		})
 		tasks.print("eeee5555", "new\n")
 		tasks.print("aaaa1111", "more\n")
-		close(done)
+		leave()
 		time.Sleep(time.Second)
 		<-returned
 		want := "aaaa1111 | half a line\neeee5555 | new\naaaa1111 | more\n"

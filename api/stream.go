@@ -122,8 +122,6 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 				if _, err := fmt.Fprint(f.out, ": still here\n\n"); err != nil {
 					return
 				}
-			case <-s.Done:
-				return
 			case <-r.Context().Done():
 				return
 			}

@@ -229,24 +229,19 @@ func TestAQuietStreamSaysThatItIsStillThere(t *testing.T) {
 	})
 }
 
-func TestStreamsEndWithTheServer(t *testing.T) {
+func TestAStreamEndsWithItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLoop()
-		o := options(l)
-		done := make(chan struct{})
-		o.Done = done
-		_, end := open(handler(t, o), "")
+		_, end := open(handler(t, options(l)), "")
 		synctest.Wait()
 		if l.subscribers() != 1 {
 			t.Fatal("no stream began")
 		}
-		close(done)
-		time.Sleep(time.Second)
+		end()
 		synctest.Wait()
 		if l.subscribers() != 0 {
-			t.Error("the stream outlives Done")
+			t.Error("the stream outlives its request")
 		}
-		end()
 	})
 }
 

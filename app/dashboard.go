@@ -2,7 +2,6 @@ package app
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -34,17 +33,15 @@ type dashboard struct {
 
 // serve answers on l until the stack is closed.
 func (d dashboard) serve(s *stack, l net.Listener) error {
-	done := make(chan struct{})
 	handler, err := api.New(api.Options{
 		Loop: d.loop, Services: shown(d.services, d.routerPort), Logs: d.logs, Router: d.router, Page: web.Handler(),
-		Shutdown: d.shutdown, Done: done, Token: d.token, Version: d.version, URLs: d.urls,
+		Shutdown: d.shutdown, Token: d.token, Version: d.version, URLs: d.urls,
 		Registry: prometheus.NewRegistry(), Log: d.log,
 	})
 	if err != nil {
 		return err
 	}
 	serve(s, "the dashboard", l, &http.Server{Handler: handler, ReadHeaderTimeout: headTimeout}, d.log)
-	s.push("the dashboard's streams", func(context.Context) error { close(done); return nil })
 	return nil
 }
 

@@ -67,7 +67,6 @@ func serviceSpec(project *compose.Project, s compose.Service) platform.ServiceSp
 			Reserved:    s.Reserved,
 			Ports:       ports,
 			StopTimeout: s.StopTimeout,
-			HealthCheck: s.HealthCheck,
 		},
 		TaskRoleARN: taskRole,
 		Tags: map[string]string{

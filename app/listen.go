@@ -22,10 +22,7 @@ import (
 func listen(flag, address string, last int) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("--%s %q: want host:port, such as 127.0.0.1:8080", flag, address)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return nil, fmt.Errorf("--%s %q: the port is %q; allowed are 0 (any free one) to 65535", flag, address, port)
+		return nil, misusef("--%s: %w", flag, err)
 	}
 	if port == "0" && last != 0 {
 		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(last))); err == nil {
@@ -126,12 +123,16 @@ func needsGuard(flag, address, guard string, guarded bool) error {
 	if isLoopback(address) || guarded {
 		return nil
 	}
-	return fmt.Errorf("--%s %s can be reached from other machines: give %s, or a loopback address such as 127.0.0.1", flag, address, guard)
+	return misusef("--%s %s can be reached from other machines: give %s, or a loopback address such as 127.0.0.1", flag, address, guard)
 }
 
 // serve answers on l until the part is stopped: running requests have until
 // the stop's context ends.
+//
+// The requests' contexts end first, so that long polls do not hold it up.
 func serve(s *stack, name string, l net.Listener, server *http.Server, log *slog.Logger) {
+	base, cancel := context.WithCancel(context.Background())
+	server.BaseContext = func(net.Listener) context.Context { return base }
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	go func() {
 		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -139,8 +140,9 @@ func serve(s *stack, name string, l net.Listener, server *http.Server, log *slog
 		}
 	}()
 	s.push(name, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
+		cancel()
+		ctx, done := context.WithTimeout(ctx, 2*time.Second)
+		defer done()
 		if err := server.Shutdown(ctx); err != nil {
 			return server.Close()
 		}

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -19,6 +20,15 @@ const (
 	DefaultAWS    = "127.0.0.1:4580"
 	DefaultRegion = "us-east-1"
 )
+
+// Misuse is an error of the one who typed the command: bad flags, arguments or
+// values.
+type Misuse struct{ Err error }
+
+func (m Misuse) Error() string { return m.Err.Error() }
+func (m Misuse) Unwrap() error { return m.Err }
+
+func misusef(format string, args ...any) error { return Misuse{fmt.Errorf(format, args...)} }
 
 // UpOptions are those of `plimsoll up`.
 type UpOptions struct {

@@ -26,7 +26,7 @@ const onceWait = 2 * time.Minute
 // names: one pass with Once, until ctx ends otherwise.
 func Run(ctx context.Context, o RunOptions) error {
 	if o.Platform != platformECS {
-		return fmt.Errorf("--platform %q: allowed is %q", o.Platform, platformECS)
+		return misusef("--platform %q: allowed is %q", o.Platform, platformECS)
 	}
 	if o.UI != "" {
 		if err := needsGuard(onUI, o.UI, "--token", o.Token != ""); err != nil {

@@ -33,7 +33,7 @@ func chooseRuntime(ctx context.Context, asked string, services []compose.Service
 		return asked, nil
 	case "":
 	default:
-		return "", fmt.Errorf("--runtime %q: allowed are %s, %s and %s", asked, runtimeProcess, runtimeDocker, runtimeFake)
+		return "", misusef("--runtime %q: allowed are %s, %s and %s", asked, runtimeProcess, runtimeDocker, runtimeFake)
 	}
 	for _, s := range services {
 		if s.Image == "" {
@@ -51,7 +51,7 @@ func makeRuntime(name string, o embeddedOptions) (func(runtime.Sink) (runtime.Ru
 	switch name {
 	case runtimeDocker:
 		return func(sink runtime.Sink) (runtime.Runtime, error) {
-			return docker.New(docker.Options{Log: o.log}, sink)
+			return docker.New(docker.Options{Owner: string(o.state), Log: o.log}, sink), nil
 		}, nil
 	case runtimeFake:
 		return func(sink runtime.Sink) (runtime.Runtime, error) { return fake.New(fake.Options{}, sink), nil }, nil

@@ -24,6 +24,9 @@ func Up(ctx context.Context, o UpOptions) error {
 	if err != nil {
 		return err
 	}
+	for _, w := range project.Warnings {
+		o.Log.Warn(w.String())
+	}
 	u := &up{o: o, project: project, stack: stack{log: o.Log}}
 	if err := u.prepare(); err != nil {
 		return err

@@ -46,7 +46,6 @@ type Service struct {
 	Reserved    plimsoll.Resources
 	Ports       []Port
 	StopTimeout time.Duration // stop_grace_period; 0: the default
-	HealthCheck []string
 	// Scaling is the service's x-plimsoll.
 	Scaling Scaling
 }

@@ -104,7 +104,6 @@ func (r *report) services(p *Project, root *node, parsed *types.Project, scaling
 			WorkingDir: from.WorkingDir, User: from.User,
 			Environment: map[string]string{},
 			Reserved:    reserved(from),
-			HealthCheck: healthCheck(from.HealthCheck),
 			Scaling:     *scalings[e.key],
 		}
 		for name, value := range from.Environment {
@@ -120,7 +119,7 @@ func (r *report) services(p *Project, root *node, parsed *types.Project, scaling
 				s.WorkingDir = filepath.Join(p.Dir, s.WorkingDir)
 			}
 		}
-		if len(s.HealthCheck) > 0 {
+		if h := from.HealthCheck; h != nil && !h.Disable && len(h.Test) > 0 && h.Test[0] != "NONE" {
 			r.warn(e.line, e.column, join(e.value.path, "healthcheck"), "the embedded engine does not run it; to have the router ask each task for a path, use x-plimsoll.route.health")
 		}
 		s.StopTimeout = stopTimeout(from)
@@ -217,13 +216,6 @@ func reserved(s types.ServiceConfig) plimsoll.Resources {
 		r.Memory = (int64(memory) + mib - 1) / mib
 	}
 	return r
-}
-
-func healthCheck(h *types.HealthCheckConfig) []string {
-	if h == nil || h.Disable || len(h.Test) == 0 || h.Test[0] == "NONE" {
-		return nil
-	}
-	return h.Test
 }
 
 // stopTimeout is ECS's: whole seconds, as formats has checked.

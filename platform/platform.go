@@ -86,8 +86,6 @@ type ContainerSpec struct {
 	// StopTimeout is the time between SIGTERM and SIGKILL; 0 is the platform's
 	// default (30 s on ECS).
 	StopTimeout time.Duration
-	// HealthCheck, if any, is a command in ECS's form (CMD or CMD-SHELL first).
-	HealthCheck []string
 }
 
 // PortSpec is a port of a container; HostPort 0 is dynamic.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"plimsoll/app"
 	"plimsoll/compose"
 )
 
@@ -19,13 +20,8 @@ const (
 	exitMisuse  = 2
 )
 
-// misuse is an error of the one who typed the command: bad flags, arguments or
-// values.
-type misuse struct{ error }
-
-func misusef(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
-
-func (m misuse) Unwrap() error { return m.error }
+// misusef is an error of the one who typed the command.
+func misusef(format string, args ...any) error { return app.Misuse{Err: fmt.Errorf(format, args...)} }
 
 // run carries out the command line and gives the exit status. An error is told
 // once, on stderr.
@@ -34,7 +30,7 @@ func (c *console) run(ctx context.Context) int {
 	root := c.root(&begun)
 	root.SetArgs(c.args)
 	err := root.ExecuteContext(ctx)
-	var bad misuse
+	var bad app.Misuse
 	var file *compose.FileError
 	switch {
 	case err == nil:
@@ -148,7 +144,7 @@ func (c *console) logger(level string) (*slog.Logger, error) {
 		return nil, err
 	}
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, misuse{err}
+		return nil, app.Misuse{Err: err}
 	}
 	return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: l})), nil
 }

@@ -34,7 +34,7 @@ environment.`,
 			}
 			if o.File == "" {
 				if o.File, err = compose.Find("."); err != nil {
-					return misuse{err}
+					return app.Misuse{Err: err}
 				}
 			}
 			o.Out, o.Version = c.out, c.version

@@ -36,7 +36,7 @@ start finds its state again.`,
 			}
 			if o.File == "" {
 				if o.File, err = compose.Find("."); err != nil {
-					return misuse{err}
+					return app.Misuse{Err: err}
 				}
 			}
 			o.CertFile, o.KeyFile = tls.cert, tls.key

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"plimsoll/app"
 	"plimsoll/compose"
 )
 
@@ -22,7 +23,7 @@ func (c *console) validate() *cobra.Command {
 			if len(args) == 0 {
 				file, err := compose.Find(".")
 				if err != nil {
-					return misuse{err}
+					return app.Misuse{Err: err}
 				}
 				args = []string{file}
 			}

@@ -262,9 +262,6 @@ func taskDefinition(spec platform.ServiceSpec) *awsecs.RegisterTaskDefinitionInp
 	if from.StopTimeout > 0 {
 		container.StopTimeout = aws.Int32(int32((from.StopTimeout + time.Second - 1) / time.Second))
 	}
-	if len(from.HealthCheck) > 0 {
-		container.HealthCheck = &types.HealthCheck{Command: from.HealthCheck}
-	}
 	return &awsecs.RegisterTaskDefinitionInput{
 		Family:               aws.String(spec.Name),
 		ContainerDefinitions: []types.ContainerDefinition{container},
