@@ -46,8 +46,9 @@ func trigger(t compose.Trigger) scale.Trigger {
 	}
 	switch p := t.Parameters.(type) {
 	case *compose.Router:
-		out.Mode, out.Target = routerTarget(p)
+		out.Mode, out.Target, out.Unit = routerTarget(p)
 	case *compose.SQSQueue:
+		out.Unit = "messages"
 		out.Target, out.Activation = p.QueueLength, p.ActivationQueueLength
 	case *compose.Random:
 		out.Target = p.Target
@@ -61,16 +62,16 @@ func trigger(t compose.Trigger) scale.Trigger {
 
 // routerTarget is the target of a router trigger: counts are per task,
 // latencies (in milliseconds) are held as they are.
-func routerTarget(p *compose.Router) (scale.Mode, float64) {
+func routerTarget(p *compose.Router) (mode scale.Mode, target float64, unit string) {
 	switch {
 	case p.Concurrency > 0:
-		return scale.Average, p.Concurrency
+		return scale.Average, p.Concurrency, "requests in flight"
 	case p.RequestsPerSecond > 0:
-		return scale.Average, p.RequestsPerSecond
+		return scale.Average, p.RequestsPerSecond, "requests per second"
 	case p.LatencyP50 > 0:
-		return scale.Ratio, milliseconds(p.LatencyP50)
+		return scale.Ratio, milliseconds(p.LatencyP50), "ms"
 	}
-	return scale.Ratio, milliseconds(p.LatencyP99)
+	return scale.Ratio, milliseconds(p.LatencyP99), "ms"
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -5,6 +5,7 @@
 package control
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 	"plimsoll/platform"
 	"plimsoll/scale"
 )
+
+// ErrUnknownService is wrapped by the errors about a service that is not under
+// control.
+var ErrUnknownService = errors.New("unknown service")
 
 // Options make a Loop. Platform and Services are required.
 type Options struct {
@@ -26,6 +31,8 @@ type Options struct {
 	// Settle is the shortest time between two steps: wakes within it are
 	// served together. Default 20 ms.
 	Settle time.Duration
+	// Timeout bounds each call of the platform. Default 15 s.
+	Timeout time.Duration
 	// DryRun decides and records, and changes nothing.
 	DryRun bool
 	// Now is the clock; nil is time.Now.
@@ -80,7 +87,8 @@ type Decision struct {
 	Want    int       `json:"want"`
 	Grant   int       `json:"grant"`
 	Reason  string    `json:"reason"`
-	// Outcome is "done", "dry-run" or "failed: …".
+	// Outcome is "done", "dry-run" or "failed: …". A change that fails or is
+	// only proposed again and again is recorded once.
 	Outcome string `json:"outcome"`
 }
 
@@ -89,9 +97,39 @@ type Decision struct {
 type Event struct {
 	Seq     uint64    `json:"seq"`
 	At      time.Time `json:"at"`
-	Kind    string    `json:"kind"` // task-running, task-stopping, task-stopped, task-lost, host-joined, host-left, host-draining, demand-failed, demand-recovered, step-failed, …
+	Kind    string    `json:"kind"`
 	Service string    `json:"service,omitempty"`
 	Task    string    `json:"task,omitempty"` // id
 	Host    string    `json:"host,omitempty"` // EC2 instance id
 	Message string    `json:"message"`
+}
+
+// The kinds of events.
+const (
+	EventTaskRunning      = "task-running"
+	EventTaskStopping     = "task-stopping"
+	EventTaskStopped      = "task-stopped"
+	EventTaskLost         = "task-lost" // gone from the platform without having been seen to stop
+	EventHostJoined       = "host-joined"
+	EventHostLeft         = "host-left"
+	EventHostDraining     = "host-draining"
+	EventHostActive       = "host-active"
+	EventHostDisconnected = "host-disconnected"
+	EventHostConnected    = "host-connected"
+	EventDemandFailed     = "demand-failed"
+	EventDemandRecovered  = "demand-recovered"
+	EventStepFailed       = "step-failed"
+	EventStepRecovered    = "step-recovered"
+)
+
+// Point is a service's state at a second, for charts.
+type Point struct {
+	At time.Time `json:"at"`
+	// Demand is nil while no reading is known.
+	Demand  *float64 `json:"demand"`
+	Want    int      `json:"want"`
+	Grant   int      `json:"grant"`
+	Desired int      `json:"desired"`
+	Running int      `json:"running"`
+	Pending int      `json:"pending"`
 }

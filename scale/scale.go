@@ -47,6 +47,10 @@ type Policy struct {
 type Trigger struct {
 	// Name is shown in reasons: "aws-sqs-queue jobs".
 	Name string
+	// Unit is what a reading counts, in the plural: "requests in flight". With
+	// it a reason reads "18.0 requests in flight"; without it the name stands
+	// in its place.
+	Unit string
 	// Mode is Average or Ratio.
 	Mode Mode
 	// Target is the value per task (Average) or the value to hold (Ratio);
@@ -56,7 +60,7 @@ type Trigger struct {
 	// activation thresholds).
 	Activation float64
 	// FailureCount is the count to want while the reading fails; nil holds
-	// the last count.
+	// the last count. It can raise the count, and never lowers it.
 	FailureCount *int
 }
 
@@ -65,17 +69,19 @@ type Mode string
 
 const (
 	// Average: want = ceil(value / target), as the HPA has it for external
-	// average values.
+	// average values. It is the mode of a trigger that names none.
 	Average Mode = "average"
 	// Ratio: want = ceil(value/target * ready tasks), as the HPA has it for
-	// values such as a latency.
+	// values such as a latency. Tasks that are starting count as idle when the
+	// count would grow and as fully busy when it would shrink, as the HPA has it
+	// for missing pods; what turns round by that is held.
 	Ratio Mode = "ratio"
 )
 
 // Behavior bounds how fast a count follows the demand.
 type Behavior struct {
 	// Tolerance: no change while |1 - value/(target*count)| is at most this.
-	// The HPA's default is 0.1.
+	// The HPA's default is 0.1. It does not hold a count of zero.
 	Tolerance float64
 	// UpWindow: the count grows to the smallest want of this window.
 	UpWindow time.Duration
@@ -107,11 +113,12 @@ type Reading struct {
 
 // Override is what a person set by hand.
 type Override struct {
-	// Floor is a minimum count until Until; 0 is none.
-	Floor int
-	Until time.Time
+	// Floor is a minimum count until Until; 0 is none. It raises what the
+	// service wants, up to Max; priority decides what it gets of it.
+	Floor int       `json:"floor,omitempty"`
+	Until time.Time `json:"until,omitzero"`
 	// Paused services keep their desired count.
-	Paused bool
+	Paused bool `json:"paused,omitempty"`
 }
 
 // Memory is what one decision hands to the next, by service. It can be written
@@ -128,6 +135,16 @@ type ServiceMemory struct {
 	ActiveAt time.Time `json:"activeAt,omitzero"`
 	// Moves are the changes within the rates' periods, oldest first.
 	Moves []Move `json:"moves,omitempty"`
+	// SeenAt is when the service was last decided on. Zero says that nothing is
+	// remembered: the present count then stands for the lost history, so that
+	// nothing shrinks for lack of it.
+	SeenAt time.Time `json:"seenAt,omitzero"`
+	// Desired was the desired count then, Want what the service wanted, and
+	// Asked the desired count that was asked for, smaller than Want while room
+	// is short.
+	Desired int `json:"desired,omitempty"`
+	Want    int `json:"want,omitempty"`
+	Asked   int `json:"asked,omitempty"`
 }
 
 // Want is a recommendation at a time.
@@ -168,6 +185,9 @@ type Verdict struct {
 	Want, Grant, Desired int
 	// Running, Pending and Protected are as the snapshot has them.
 	Running, Pending, Protected int
+	// Waiting is how many tasks of the grant are not asked for yet, because
+	// their room is still being freed.
+	Waiting int
 	// Reason is one sentence with the numbers. Triggers has a sentence for
 	// each reading.
 	Reason   string

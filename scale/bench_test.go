@@ -1,0 +1,75 @@
+package scale_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"plimsoll"
+	"plimsoll/scale"
+)
+
+// fleet builds a cluster of services with ten tasks each on hosts that are
+// nine tenths full, in three zones and twenty priorities. Growing is the part of
+// the services, in hundredths, whose demand has just doubled.
+func fleet(services, growing int) scale.Input {
+	const perHost = 100
+	hosts := max(3, services*10*10/9/perHost)
+	each := plimsoll.Resources{CPU: 16 * perHost, Memory: 32 * perHost}
+	size := plimsoll.Resources{CPU: 16, Memory: 32}
+	in := scale.Input{Now: noon, Readings: make(map[string][]scale.Reading, services)}
+	in.Cluster.At = noon
+	for h := range hosts {
+		in.Cluster.Instances = append(in.Cluster.Instances, plimsoll.ContainerInstance{
+			ARN:  fmt.Sprintf("arn:aws:ecs:us-east-1:123456789012:container-instance/bench/%08d", h),
+			Zone: string(rune('a' + h%3)), Status: plimsoll.InstanceActive, Connected: true,
+			Registered: each, Remaining: each,
+		})
+	}
+	for s := range services {
+		name := fmt.Sprintf("service-%05d", s)
+		p := policy(name, 1+s%20, 1, 40, perTask(4))
+		p.Reserved = size
+		p.Behavior.DownWindow = 5 * time.Minute
+		in.Policies = append(in.Policies, p)
+		in.Cluster.Services = append(in.Cluster.Services, plimsoll.Service{Name: name, Desired: 10, Running: 10, Reserved: size})
+		demand := 40.0
+		if s%100 < growing {
+			demand = 80
+		}
+		in.Readings[name] = []scale.Reading{{Known: true, Value: demand, At: noon}}
+		for i := range 10 {
+			h := &in.Cluster.Instances[(s*10+i)%hosts]
+			h.Remaining = h.Remaining.Sub(size)
+			in.Cluster.Tasks = append(in.Cluster.Tasks, plimsoll.Task{
+				ARN:     fmt.Sprintf("arn:aws:ecs:us-east-1:123456789012:task/bench/%032d", s*10+i),
+				Service: name, ContainerInstance: h.ARN, Zone: h.Zone, Reserved: size,
+				LastStatus: plimsoll.StatusRunning, DesiredStatus: plimsoll.StatusRunning,
+				CreatedAt: noon.Add(-time.Duration(s+i) * time.Second),
+			})
+		}
+	}
+	in.Memory = scale.Decide(in).Memory
+	return in
+}
+
+// BenchmarkDecide measures one decision: in a quiet cluster, with a tenth of
+// the services growing into what is free, and with all of them growing at once
+// on a cluster that has no room for them, which is the worst case.
+func BenchmarkDecide(b *testing.B) {
+	for _, growing := range []int{0, 10, 100} {
+		for _, services := range []int{10, 100, 1_000, 10_000} {
+			b.Run(fmt.Sprintf("growing=%d%%/services=%d", growing, services), func(b *testing.B) {
+				in := fleet(services, growing)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for b.Loop() {
+					in.Now = in.Now.Add(time.Second)
+					in.Memory = scale.Decide(in).Memory
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*services), "ns/service")
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/decision")
+			})
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package scale
+
+import (
+	"plimsoll"
+	"plimsoll/place"
+)
+
+// room is the cluster's capacity as two fleets of the same hosts: spare is what
+// is free now and promised to nobody, coming is that and what is about to be
+// freed. Whatever is placed is taken out of both, so coming never has less.
+type room struct {
+	spare, coming *place.Fleet
+	ids           map[string]int32
+	// departures are the tasks that are about to go, in lists by host.
+	departures []departure
+	// guarded are the hosts on which a place is kept for a task that is not
+	// there yet.
+	guarded []int32
+	// largest is the largest of their guards in each dimension.
+	largest plimsoll.Resources
+	// held is the class from which on something was not asked for because it
+	// could disturb; what ranks below waits with it.
+	held  int32
+	whole plimsoll.Resources
+	// same tells that nothing is about to be freed and nothing set aside: coming
+	// is spare.
+	same bool
+	// lacks has the words of a shortage by size.
+	lacks map[plimsoll.Resources]string
+}
+
+// departure is a task that is about to go; older is the next on its host.
+type departure struct {
+	task, older int32
+}
+
+const noDeparture int32 = -1
+
+// openRoom builds the fleets. Tasks count for the spread over the zones only
+// if their service may get another.
+func (p *pass) openRoom() {
+	hosts := make([]place.Host, len(p.hosts))
+	p.room.ids = make(map[string]int32, len(p.hosts))
+	for i := range p.hosts {
+		h := &p.hosts[i]
+		hosts[i] = place.Host{ID: h.instance.ARN, Zone: h.instance.Zone, Free: h.free, Closed: !h.open}
+		p.room.ids[h.instance.ARN] = int32(i)
+	}
+	p.room.spare = place.NewFleet(hosts)
+	if len(p.zones) > 1 {
+		for i := range p.services {
+			if s := &p.services[i]; s.needs() > 0 || s.owed() > 0 {
+				p.countSpread(s)
+			}
+		}
+	}
+	p.room.coming = p.room.spare.Clone()
+	p.room.same = true
+	p.room.held = int32(len(p.classes))
+}
+
+// countSpread tells the fleet where the service's tasks are. They hold their
+// capacity already, so they are reserved with none.
+func (p *pass) countSpread(s *service) {
+	for _, task := range s.tasks {
+		if h := p.hostOf[task]; h != noHost {
+			// The host is one of the fleet's and no port is asked for, so
+			// that this cannot fail.
+			_ = p.room.spare.Reserve(p.hosts[h].instance.ARN, place.Request{Group: s.name})
+		}
+	}
+}
+
+// measure sets what share of the whole cluster one task of each service is.
+func (p *pass) measure() {
+	for i := range p.hosts {
+		if h := &p.hosts[i]; h.open {
+			registered := h.instance.Registered
+			if registered.IsZero() {
+				registered = h.instance.Remaining
+			}
+			p.room.whole = p.room.whole.Add(registered)
+		}
+	}
+	for i := range p.services {
+		s := &p.services[i]
+		cpu := float64(s.size.CPU) / float64(max(1, p.room.whole.CPU))
+		memory := float64(s.size.Memory) / float64(max(1, p.room.whole.Memory))
+		s.weight = max(cpu, memory)
+	}
+}
+
+// request is one task of the service.
+func (s *service) request() place.Request {
+	return place.Request{Group: s.name, Reserved: s.size}
+}
+
+// depart counts a task's capacity as about to be freed. The group is the
+// service that it was counted for in the spread over the zones, if it was.
+func (p *pass) depart(task int32, group string) {
+	h := p.hostOf[task]
+	if h == noHost {
+		return
+	}
+	size := p.in.Cluster.Tasks[task].Reserved
+	host := &p.hosts[h]
+	p.room.coming.Release(host.instance.ARN, place.Request{Group: group, Reserved: size})
+	host.coming = host.coming.Add(size)
+	p.room.departures = append(p.room.departures, departure{task: task, older: host.freeing})
+	host.freeing = int32(len(p.room.departures) - 1)
+	p.room.same = false
+}
+
+// remain undoes the depart of a task.
+func (p *pass) remain(task int32, group string) {
+	h := p.hostOf[task]
+	if h == noHost {
+		return
+	}
+	size := p.in.Cluster.Tasks[task].Reserved
+	host := &p.hosts[h]
+	_ = p.room.coming.Reserve(host.instance.ARN, place.Request{Group: group, Reserved: size})
+	host.coming = host.coming.Sub(size)
+	for link := &host.freeing; *link != noDeparture; link = &p.room.departures[*link].older {
+		if p.room.departures[*link].task == task {
+			*link = p.room.departures[*link].older
+			return
+		}
+	}
+}
+
+// reserve takes a place for the service on a host, in both fleets.
+func (p *pass) reserve(s *service, h int32) {
+	host := &p.hosts[h]
+	r := s.request()
+	_ = p.room.spare.Reserve(host.instance.ARN, r)
+	_ = p.room.coming.Reserve(host.instance.ARN, r)
+	host.spare = host.spare.Sub(s.size)
+	host.coming = host.coming.Sub(s.size)
+}
+
+// start takes a place that is free now.
+func (p *pass) start(s *service, h int32) {
+	p.reserve(s, h)
+	p.hosts[h].free = p.hosts[h].free.Sub(s.size)
+}
+
+// await takes a place that is still to be freed, and notes whose tasks have to
+// go for it.
+func (p *pass) await(s *service, h int32) {
+	host := &p.hosts[h]
+	missing := plimsoll.Resources{
+		CPU:    s.size.CPU - max(0, host.spare.CPU),
+		Memory: s.size.Memory - max(0, host.spare.Memory),
+	}
+	for host.freeing != noDeparture && (missing.CPU > 0 || missing.Memory > 0) {
+		d := p.room.departures[host.freeing]
+		host.freeing = d.older
+		t := &p.in.Cluster.Tasks[d.task]
+		missing = missing.Sub(t.Reserved)
+		s.notes.waitsFor = addShare(s.notes.waitsFor, p.ownerOf(t), 1)
+	}
+	p.reserve(s, h)
+}
+
+// guard keeps a place for a task that the platform has not placed yet.
+func (p *pass) guard(s *service, h int32) {
+	host := &p.hosts[h]
+	if host.guard.IsZero() {
+		p.room.guarded = append(p.room.guarded, h)
+	}
+	host.guard = larger(host.guard, s.size)
+	p.room.largest = larger(p.room.largest, s.size)
+}
+
+// larger is the larger of both in each dimension.
+func larger(a, b plimsoll.Resources) plimsoll.Resources {
+	return plimsoll.Resources{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory)}
+}
+
+// ownerOf is the index of a task's service, or -1.
+func (p *pass) ownerOf(t *plimsoll.Task) int32 {
+	if t.Service == "" {
+		return -1
+	}
+	if index, ok := p.byName[t.Service]; ok {
+		return index
+	}
+	return -1
+}
+
+// disturbs tells whether one more task of the service, asked for now, could be
+// put by the platform into the place of a task of higher rank that is not there
+// yet, and leave that one without. That is so where it fits now and does not
+// fit beside what the host is kept for, unless the place that is meant for it
+// would serve the other as well.
+func (p *pass) disturbs(s *service) bool {
+	if s.class > p.room.held {
+		return true
+	}
+	if p.room.largest.Fits(s.size) {
+		return false
+	}
+	for _, h := range p.room.guarded {
+		host := &p.hosts[h]
+		if !host.guard.Fits(s.size) && s.size.Fits(host.empty) && !s.size.Times(s.starts+1).Fits(host.spare) {
+			p.room.held = s.class
+			return true
+		}
+	}
+	return false
+}
+
+// shortage says why no more tasks of the service fit.
+func (p *pass) shortage(s *service) string {
+	words, ok := p.room.lacks[s.size]
+	if !ok {
+		if p.room.lacks == nil {
+			p.room.lacks = map[plimsoll.Resources]string{}
+		}
+		shortage := p.room.coming.Shortage(s.request())
+		words = shortage.String()
+		if shortage.Fits > 0 {
+			words = "what is being freed is divided when it is free"
+		}
+		p.room.lacks[s.size] = words
+	}
+	return words
+}
+
+// addShare adds tasks of a service to a short list.
+func addShare(list []share, service int32, tasks int) []share {
+	for i := range list {
+		if list[i].service == service {
+			list[i].tasks += tasks
+			return list
+		}
+	}
+	return append(list, share{service: service, tasks: tasks})
+}

@@ -1,0 +1,306 @@
+package scale
+
+import (
+	"cmp"
+	"slices"
+)
+
+// maxLooks bounds how many services of a class are looked at for a single task
+// that would be enough, before several are taken.
+const maxLooks = 128
+
+// victim is a task that is taken from a service.
+type victim struct {
+	service, task int32
+}
+
+// sortByPriority orders services by priority alone, equals in the file's order.
+func sortByPriority(list []int32, services []service) {
+	slices.SortFunc(list, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(services[a].policy.Priority, services[b].policy.Priority), cmp.Compare(a, b))
+	})
+}
+
+// orderStops lists a service's unprotected tasks in the order in which the
+// platform stops them: each time one of the zone with the most tasks, of a zone
+// the youngest; of zones with equally many, the one whose youngest is youngest.
+// It is a forecast; another platform may choose otherwise, and the next
+// snapshot tells.
+func (p *pass) orderStops(s *service) {
+	if s.ordered {
+		return
+	}
+	s.ordered = true
+	tasks := p.in.Cluster.Tasks
+	balance := make([]int, len(p.zones)+1)
+	stops := make([]int32, 0, len(s.tasks))
+	for _, i := range s.tasks {
+		balance[p.zoneOf(i)]++
+		if !tasks[i].Protected {
+			stops = append(stops, i)
+		}
+	}
+	slices.SortFunc(stops, func(a, b int32) int {
+		return cmp.Or(
+			tasks[b].CreatedAt.Compare(tasks[a].CreatedAt),
+			cmp.Compare(tasks[b].ARN, tasks[a].ARN),
+		)
+	})
+	s.stops = stops
+	if len(p.zones) > 1 {
+		s.stops = p.balanceZones(stops, balance)
+	}
+}
+
+// zoneOf is the index of a task's zone; the last one is that of unknown hosts.
+func (p *pass) zoneOf(task int32) int {
+	if h := p.hostOf[task]; h != noHost {
+		return int(p.hosts[h].zone)
+	}
+	return len(p.zones)
+}
+
+// balanceZones reorders stops, which are the youngest first, so that each goes
+// from the zone with the most tasks left.
+func (p *pass) balanceZones(stops []int32, balance []int) []int32 {
+	byZone := make([][]int32, len(balance)) // indexes into stops
+	for i, task := range stops {
+		z := p.zoneOf(task)
+		byZone[z] = append(byZone[z], int32(i))
+	}
+	ordered := make([]int32, 0, len(stops))
+	for range stops {
+		best := -1
+		for z, list := range byZone {
+			switch {
+			case len(list) == 0:
+			case best < 0, balance[z] > balance[best],
+				balance[z] == balance[best] && list[0] < byZone[best][0]:
+				best = z
+			}
+		}
+		ordered = append(ordered, stops[byZone[best][0]])
+		byZone[best] = byZone[best][1:]
+		balance[best]--
+	}
+	return ordered
+}
+
+// evict finds the fewest tasks of others that make room for one of s, and
+// counts them as going. Only tasks of strictly lower rank are taken, above
+// their services' minima, unprotected ones, the lowest rank first. For a
+// guaranteed minimum (class is nil) those of strictly lower priority give way
+// down to nothing, and equals down to their minima. Among equals a task goes
+// from a larger share to a smaller one if it stays the larger.
+func (p *pass) evict(s *service, class []int32) (int32, bool) {
+	if p.hopeless(s) {
+		return p.level(s, class)
+	}
+	p.popped = p.popped[:0]
+	if h, ok := p.search(s, class != nil, false); ok {
+		return h, true
+	}
+	if class == nil {
+		if h, ok := p.search(s, false, true); ok {
+			return h, true
+		}
+	}
+	p.giveBack(len(p.popped))
+	p.fails = append(p.fails, s.size)
+	return p.level(s, class)
+}
+
+// search goes through the services that rank below s, class by class from the
+// lowest, until a host has room for s. What it has taken on the way stays taken
+// until it is given back. Deep goes below the minima.
+func (p *pass) search(s *service, wants, deep bool) (int32, bool) {
+	end := len(p.ranked)
+	if !deep {
+		for p.tail > 0 && !p.services[p.ranked[p.tail-1]].gives(false) {
+			p.tail--
+		}
+		end = p.tail
+	}
+	for end > 0 {
+		class := p.services[p.ranked[end-1]].class
+		if wants && class <= s.class {
+			break
+		}
+		start := int(p.classes[class])
+		if h, ok := p.takeFrom(s, p.ranked[start:end], wants, deep); ok {
+			return h, true
+		}
+		end = start
+	}
+	return noHost, false
+}
+
+// hopeless tells whether no victims were found for a task that is no larger,
+// of a service of no lower rank.
+func (p *pass) hopeless(s *service) bool {
+	for _, size := range p.fails {
+		if size.Fits(s.size) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeFrom takes tasks of one class until a host has room for s: first a
+// single one that is enough by itself, then one after the other.
+func (p *pass) takeFrom(s *service, class []int32, wants, deep bool) (int32, bool) {
+	for k, looks := len(class)-1, 0; k >= 0 && looks < maxLooks; k-- {
+		v := &p.services[class[k]]
+		if !v.gives(deep) || !v.yields(s, wants, deep) {
+			continue
+		}
+		looks++
+		if p.orderStops(v); !v.gives(deep) {
+			continue
+		}
+		if h := p.hostOf[v.stops[v.gone]]; p.suffices(s, v.stops[v.gone]) {
+			p.pop(v)
+			p.spoils(s, h)
+			return h, true
+		}
+	}
+	for k := len(class) - 1; k >= 0; k-- {
+		v := &p.services[class[k]]
+		if !v.gives(deep) || !v.yields(s, wants, deep) {
+			continue
+		}
+		p.orderStops(v)
+		for v.gives(deep) {
+			h := p.hostOf[p.pop(v)]
+			if h != noHost && p.hosts[h].open && s.size.Fits(p.hosts[h].coming) {
+				p.spoils(s, h)
+				return h, true
+			}
+		}
+	}
+	return noHost, false
+}
+
+// yields tells whether v's tasks may be taken for s.
+func (v *service) yields(s *service, wants, deep bool) bool {
+	switch {
+	case v == s:
+		return false
+	case wants:
+		return v.class > s.class
+	case deep:
+		return v.policy.Priority > s.policy.Priority
+	}
+	return v.policy.Remainder || v.policy.Priority >= s.policy.Priority
+}
+
+// gives tells whether v can go without one more task: above its minimum, or
+// above nothing where a minimum of higher priority is at stake.
+func (v *service) gives(deep bool) bool {
+	switch {
+	case v.fixed || v.hostless || v.state == nil || v.held == 0:
+		return false
+	case v.ordered && v.gone >= len(v.stops):
+		return false
+	}
+	return deep || v.count() > v.policy.Min
+}
+
+// suffices tells whether the room that one task leaves is enough for s.
+func (p *pass) suffices(s *service, task int32) bool {
+	h := p.hostOf[task]
+	return h != noHost && p.hosts[h].open &&
+		s.size.Fits(p.hosts[h].coming.Add(p.in.Cluster.Tasks[task].Reserved))
+}
+
+// pop takes the next task of v.
+func (p *pass) pop(v *service) int32 {
+	task := v.stops[v.gone]
+	v.gone++
+	v.taken++
+	v.held--
+	p.depart(task, v.name)
+	p.popped = append(p.popped, victim{service: v.index, task: task})
+	return task
+}
+
+// unpop gives the last task taken of v back.
+func (p *pass) unpop(v *service) {
+	v.gone--
+	v.taken--
+	v.held++
+	p.tail = max(p.tail, int(v.position)+1)
+	p.remain(v.stops[v.gone], v.name)
+}
+
+// giveBack undoes the last n pops.
+func (p *pass) giveBack(n int) {
+	for range n {
+		last := len(p.popped) - 1
+		p.unpop(&p.services[p.popped[last].service])
+		p.popped = p.popped[:last]
+	}
+}
+
+// spoils gives back what was taken without need for the place on host h, and
+// notes for whom the rest gives way. Of one service only the last taken can be
+// given back, since the platform stops the others before.
+func (p *pass) spoils(s *service, h int32) {
+	for i := len(p.popped) - 1; i >= 0; i-- {
+		x := p.popped[i]
+		v := &p.services[x.service]
+		if v.stops[v.gone-1] == x.task && p.dispensable(s, x.task, h) {
+			p.unpop(v)
+			continue
+		}
+		v.notes.givesTo = addShare(v.notes.givesTo, s.index, 1)
+	}
+	p.popped = p.popped[:0]
+}
+
+// dispensable tells whether the place on host h is there without this task's
+// going.
+func (p *pass) dispensable(s *service, task, h int32) bool {
+	if p.hostOf[task] != h {
+		return true
+	}
+	return s.size.Fits(p.hosts[h].coming.Sub(p.in.Cluster.Tasks[task].Reserved))
+}
+
+// level takes tasks of the equal with the largest share for s, as long as that
+// share stays no smaller than s's becomes.
+func (p *pass) level(s *service, class []int32) (int32, bool) {
+	if len(class) < 2 || p.top < s.share()+s.weight-rounding {
+		return noHost, false
+	}
+	var richest *service
+	for _, i := range class {
+		v := &p.services[i]
+		if v == s || v.granted > 0 || !v.gives(false) {
+			continue
+		}
+		if v.share()-v.weight < s.share()+s.weight-rounding {
+			continue
+		}
+		if p.orderStops(v); !v.gives(false) {
+			continue
+		}
+		if richest == nil || v.share() > richest.share() {
+			richest = v
+		}
+	}
+	if richest == nil {
+		return noHost, false
+	}
+	v := richest
+	p.popped = p.popped[:0]
+	for v.gives(false) && v.share()-v.weight >= s.share()+s.weight-rounding {
+		h := p.hostOf[p.pop(v)]
+		if h != noHost && p.hosts[h].open && s.size.Fits(p.hosts[h].coming) {
+			p.spoils(s, h)
+			return h, true
+		}
+	}
+	p.giveBack(len(p.popped))
+	return noHost, false
+}
