@@ -174,6 +174,24 @@ func (p *program) floor(service string, n int) {
 	}
 }
 
+// get asks the router for a service's first page, which has to come.
+func (p *program) get(host string) {
+	p.b.Helper()
+	request, err := http.NewRequest(http.MethodGet, p.run.Router+"/", nil)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	request.Host = host
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+		p.b.Fatalf("the answer of %s was %s, %v", host, answer.Status, err)
+	}
+}
+
 // report gives the median, the 99th percentile and the greatest of the times.
 func report(b *testing.B, times []time.Duration, name string) {
 	slices.Sort(times)

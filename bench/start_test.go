@@ -4,8 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"sync"
 	"testing"
@@ -33,7 +31,7 @@ services:
       min: 0
       max: 1
       `+eager+`
-      triggers: [{type: aws-sqs-queue, queue: jobs, queueLength: 1}]
+      triggers: [{type: aws-sqs-queue, queue: jobs, queueLength: 1, interval: 100ms}]
 `)
 	ctx := context.Background()
 	queue, err := p.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: new("jobs")})
@@ -58,39 +56,39 @@ services:
 }
 
 // BenchmarkRequestAtZeroToRunning: a request comes for a service at zero; the
-// time until its task is RUNNING, and until the request is answered.
+// time until its task is RUNNING, and until the request is answered. Several
+// services take turns, because each needs a while to be at zero again.
 func BenchmarkRequestAtZeroToRunning(b *testing.B) {
+	const services = 10
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := up(b, fmt.Sprintf(`
-name: bench
-services:
-  web:
-    command: [%q]
+	file := "name: bench\nservices:\n"
+	for i := range services {
+		file += fmt.Sprintf(`
+  web-%[1]d:
+    command: [%[2]q]
     environment: {BENCH_ROLE: web}
     ports: ["8080"]
     x-plimsoll:
       priority: 1
       min: 0
       max: 1
-      route: {host: web.localhost, path: /}
-      `+eager+`
+      route: {host: web-%[1]d.localhost, path: /}
+      %[3]s
       triggers: [{type: router, concurrency: 1}]
-`, self))
+`, i, self, eager)
+	}
+	p := up(b, file)
 	var times, answers []time.Duration
-	for range *runs {
-		p.await("an empty service", func() bool { return len(p.tasks("web")) == 0 })
-		request, err := http.NewRequest("GET", p.run.Router+"/", nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		request.Host = "web.localhost"
+	for i := range *runs {
+		service := fmt.Sprintf("web-%d", i%services)
+		p.await("an empty service", func() bool { return len(p.tasks(service)) == 0 })
 		seen := make(chan time.Time, 1)
 		go func() { // the task may be gone again soon after the answer
 			p.await("a running task", func() bool {
-				running := p.running("web")
+				running := p.running(service)
 				if len(running) == 1 {
 					seen <- running[0].StartedAt
 				}
@@ -98,15 +96,7 @@ services:
 			})
 		}()
 		sent := time.Now()
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			b.Fatalf("the answer was %s", answer.Status)
-		}
+		p.get(service + ".localhost")
 		answers = append(answers, time.Since(sent))
 		times = append(times, (<-seen).Sub(sent))
 	}

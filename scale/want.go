@@ -23,7 +23,6 @@ type notes struct {
 	window, cooldown, rate, floor, bound int
 	windowUp, rateUp                     bool
 	until                                time.Time // of the cool-down
-	lacks                                string
 	waitsFor                             []share
 	givesTo                              []share
 }

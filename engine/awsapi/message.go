@@ -192,7 +192,8 @@ func messageOut(m queue.Received, in *sqs.ReceiveMessageInput) types.Message {
 		system["AWSTraceHeader"] = trace.String
 	}
 	var names []string
-	for _, name := range in.AttributeNames { // the older name of the parameter
+	//lint:ignore SA1019 older clients send the parameter under this name
+	for _, name := range in.AttributeNames {
 		names = append(names, string(name))
 	}
 	for _, name := range in.MessageSystemAttributeNames {

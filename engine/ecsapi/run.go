@@ -83,10 +83,7 @@ func overridesIn(o *types.TaskOverride) ([]engine.ContainerOverride, error) {
 }
 
 func overridesOut(overrides []engine.ContainerOverride) *types.TaskOverride {
-	out := &types.TaskOverride{
-		ContainerOverrides:            []types.ContainerOverride{},
-		InferenceAcceleratorOverrides: []types.InferenceAcceleratorOverride{},
-	}
+	out := &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}}
 	for _, o := range overrides {
 		over := types.ContainerOverride{Name: of(o.Name), Command: o.Command}
 		if o.CPU > 0 {

@@ -122,7 +122,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		ExecutionStoppedAt: moment(t.ExecutionStopAt), StoppedAt: moment(t.StoppedAt),
 		StopCode: types.TaskStopCode(t.StopCode), StoppedReason: optional(t.StoppedReason),
 		Overrides: overridesOut(t.Overrides), Attachments: []types.Attachment{}, Attributes: []types.Attribute{},
-		InferenceAccelerators: []types.InferenceAccelerator{}, Tags: []types.Tag{},
+		Tags:       []types.Tag{},
 		Containers: make([]types.Container, 0, len(t.Containers)),
 	}
 	if !t.PlacedAt.IsZero() {
