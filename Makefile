@@ -8,7 +8,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED)" = 1 ] && echo -race)
-PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
+
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
@@ -43,8 +43,8 @@ test: build test-go test-web
 
 test-go:
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector" >&2
-	go vet $(PACKAGES)
-	go test $(RACE) -timeout 15m $(PACKAGES)
+	go vet ./...
+	go test $(RACE) -timeout 15m ./...
 
 test-web:
 	@if command -v npm >/dev/null 2>&1; then cd web && npm test --silent; \
@@ -59,8 +59,8 @@ bench: go-build
 	bash bench/run $(BENCHTIME)
 
 lint: format-check
-	go vet $(PACKAGES)
-	go run $(STATICCHECK) $(PACKAGES)
+	go vet ./...
+	go run $(STATICCHECK) ./...
 
 format-check:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (run gofmt -w):" >&2; echo "$$out" >&2; exit 1; }

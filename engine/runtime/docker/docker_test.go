@@ -89,9 +89,11 @@ func TestTheDockerRuntimeKeepsTheContract(t *testing.T) {
 				}
 			},
 			Container: func(p runtimetest.Program) runtime.Container {
-				return runtime.Container{Image: testImage, Command: map[runtimetest.Program][]string{
-					runtimetest.Trap: {"/program"}, runtimetest.Ignore: {"/program", "ignore"}, runtimetest.Missing: {"/no-such-program"},
-				}[p]}
+				return map[runtimetest.Program]runtime.Container{
+					runtimetest.Trap:    {Image: testImage, Command: []string{"/program"}},
+					runtimetest.Ignore:  {Image: testImage, Command: []string{"/program", "ignore"}},
+					runtimetest.Missing: {Image: "127.0.0.1:1/no-such-image"},
+				}[p]
 			},
 			End: func(t *testing.T, taskID, container string) {
 				id := find(taskID, container).Container.ID

@@ -318,7 +318,7 @@ func adoptEnded(t *testing.T, w *world) {
 	w.start(r, late)
 	w.drop()
 	w.h.End(t, "ended", "main")
-	w.gone("ended")
+	w.eventually("the container ends", func() bool { return w.h.Identity(t, "ended", "main") == "" })
 	w.adopt(spec, late)
 	w.codes(w.wait("ended", runtime.Exited), map[string]int{"main": EndCode, "side": 0})
 	w.wait("late", runtime.Started)
