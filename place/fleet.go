@@ -40,9 +40,12 @@ type host struct {
 	zone   int32
 	closed bool
 	free   plimsoll.Resources
-	// ports and groups are never changed in place, so that clones share them.
-	ports  []int
-	groups []tally
+	// ports are never changed in place, so that clones share them.
+	ports []int
+	// groups are shared with a clone while that is said: then they are copied
+	// before they change.
+	groups       []tally
+	groupsShared bool
 
 	left, right int32
 	rank        uint32 // the heap order of the tree
@@ -73,6 +76,9 @@ func NewFleet(hosts []Host) *Fleet {
 // memory; names and lists are shared until one side changes them.
 func (f *Fleet) Clone() *Fleet {
 	f.slotsShared, f.groupsShared = true, true
+	for i := range f.hosts {
+		f.hosts[i].groupsShared = true
+	}
 	c := *f
 	c.hosts = slices.Clone(f.hosts)
 	c.vacant = slices.Clone(f.vacant)

@@ -12,18 +12,16 @@ func (f *Fleet) count(h *host, group string, by int32) {
 		g = f.admit(group)
 	}
 	i := slices.IndexFunc(h.groups, func(t tally) bool { return t.group == g })
+	if i < 0 && by < 0 {
+		return
+	}
+	if h.groupsShared {
+		h.groups, h.groupsShared = append(make([]tally, 0, len(h.groups)+4), h.groups...), false
+	}
 	if i < 0 {
-		if by < 0 {
-			return
-		}
-		h.groups = append(slices.Clip(h.groups), tally{group: g, count: by})
-	} else {
-		groups := slices.Clone(h.groups)
-		groups[i].count += by
-		if groups[i].count == 0 {
-			groups = slices.Delete(groups, i, i+1)
-		}
-		h.groups = groups
+		h.groups = append(h.groups, tally{group: g, count: by})
+	} else if h.groups[i].count += by; h.groups[i].count == 0 {
+		h.groups = slices.Delete(h.groups, i, i+1)
 	}
 	if !h.closed {
 		f.spread[int(g)*len(f.zones)+int(h.zone)] += by

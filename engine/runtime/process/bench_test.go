@@ -123,10 +123,11 @@ func BenchmarkShimMemory(b *testing.B) {
 	events := make(chan runtime.Event, 16)
 	r := newRuntime(b, process.Options{Dir: dir}, func(e runtime.Event) { events <- e })
 	defer r.Close()
-	for b.Loop() {
-		r.Start(sleeper("task"))
+	for i := 0; b.Loop(); i++ {
+		id := fmt.Sprint("task-", i)
+		r.Start(sleeper(id))
 		<-events
-		data, err := os.ReadFile(filepath.Join(dir, "task", shim.StateFile))
+		data, err := os.ReadFile(filepath.Join(dir, id, shim.StateFile))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -137,9 +138,9 @@ func BenchmarkShimMemory(b *testing.B) {
 		for _, f := range []string{"Rss", "Pss", "Private_Dirty"} {
 			b.ReportMetric(rollup(b, state.Shim.PID, f), f+"-KiB")
 		}
-		r.Stop("task")
+		r.Stop(id)
 		<-events
-		r.Forget("task")
+		r.Forget(id)
 	}
 }
 
