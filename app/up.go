@@ -89,11 +89,20 @@ func (u *up) prepare() error {
 	return nil
 }
 
+// routerToken is what the router asks of its clients where others than this
+// machine can reach it.
+func (u *up) routerToken() string {
+	if isLoopback(u.o.Router) {
+		return ""
+	}
+	return u.o.Token
+}
+
 // start brings up the engine, the router, the services, the loop and the API,
 // in this order. What it started is on the stack.
 func (u *up) start(ctx context.Context) error {
 	arrivals, changed := &arrivals{}, make(chan struct{}, 1)
-	u.router = router.New(router.Options{Log: u.o.Log})
+	u.router = router.New(router.Options{Token: u.routerToken(), Log: u.o.Log})
 	runtimeName, err := chooseRuntime(ctx, u.o.Runtime, u.project.Services)
 	if err != nil {
 		u.listeners.close()

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,11 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		refuse(w, http.StatusBadRequest, reason, true)
 		return
 	}
+	if !r.admits(request) {
+		r.refused.Add(1)
+		refuse(w, http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true)
+		return
+	}
 	route := r.table.Load().match(request.Host, request.URL.Path)
 	if route == nil {
 		r.unrouted.Add(1)
@@ -59,6 +65,12 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		meter.end(began, r.now(), x.status >= 500, x.status != statusClientGone && !x.tunnel)
 	}()
 	x.run()
+}
+
+// admits tells whether a request carries the token, if there is one.
+func (r *Router) admits(request *http.Request) bool {
+	token := r.options.Token
+	return token == "" || subtle.ConstantTimeCompare([]byte(request.Header.Get(TokenField)), []byte(token)) == 1
 }
 
 // run finds a target, waits for one if there is none, and goes on to the next

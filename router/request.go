@@ -80,7 +80,8 @@ func stripped(path, raw, prefix string) (newPath, newRaw string, ok bool) {
 }
 
 // hopByHop are the fields that concern one connection only (RFC 9110, section
-// 7.6.1), with those that are used so though no RFC says it.
+// 7.6.1), with those that are used so though no RFC says it, and the one that is
+// for the router alone.
 var hopByHop = map[string]bool{
 	"Connection":          true,
 	"Proxy-Connection":    true,
@@ -91,6 +92,7 @@ var hopByHop = map[string]bool{
 	"Trailer":             true,
 	"Transfer-Encoding":   true,
 	"Upgrade":             true,
+	TokenField:            true,
 }
 
 // forwarding tells whether a field says where a request came from: it is set by

@@ -100,6 +100,9 @@ type TargetState struct {
 	Failures uint64 `json:"failures"`
 }
 
+// TokenField is the header field that carries Options.Token.
+const TokenField = "X-Plimsoll-Token"
+
 // Options make a Router. The zero value is usable.
 type Options struct {
 	Log *slog.Logger
@@ -115,6 +118,9 @@ type Options struct {
 	HoldTimeout time.Duration
 	// DialTimeout bounds one connection to a target. Default 2 s.
 	DialTimeout time.Duration
+	// Token, if any, is asked of every request in the field TokenField; it does
+	// not go on to the target. It guards a router that others can reach.
+	Token string
 	// ResponseTimeout bounds the time from the end of the request to the head
 	// of the target's answer. Default 60 s; under 0 there is no bound.
 	ResponseTimeout time.Duration

@@ -56,7 +56,7 @@ start finds its state again.`,
 	flags.StringVar(&o.Trace, "trace", "", "with --load: the curve as CSV: seconds,requests_per_second[,messages_per_second]")
 	flags.DurationVar(&o.LoadFor, "load-for", 0, "with --load: end the load after this time (without it: again and again)")
 	_ = cmd.MarkFlagFilename("trace", "csv")
-	token.add(cmd, "token that the REST API and the dashboard ask for; needed where --ui is not a loopback address")
+	token.add(cmd, "token that the REST API and the dashboard ask for, and the router (in X-Plimsoll-Token) where others can reach it; needed where --ui or --router is not a loopback address")
 	tls.add(cmd)
 	logFlag(cmd, &level)
 	return cmd
