@@ -54,6 +54,6 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 	}
 	_, _ = fmt.Fprintf(o.Out, "AWS endpoint  %s\nstate         %s\nruntime       %s\n", run.AWS, state, name)
 	<-ctx.Done()
-	_, _ = fmt.Fprintln(o.Out, "stopping the tasks; once more Ctrl-C ends at once and leaves them running")
+	_, _ = fmt.Fprintln(o.Out, "stopping all tasks")
 	return nil
 }

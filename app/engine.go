@@ -4,6 +4,7 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,10 +63,6 @@ func startEngine(ctx context.Context, s *stack, o embeddedOptions) (*embedded, e
 		return nil, err
 	}
 	e := &embedded{keys: keys, region: o.region, endpoint: o.endpoint}
-	make, err := makeRuntime(o.runtime, o)
-	if err != nil {
-		return nil, err
-	}
 	agent, err := ecsapi.NewAgent(ecsapi.AgentOptions{
 		Secret: secret, URL: "http://" + o.agent.Addr().String(), Endpoint: o.endpoint, Region: o.region, Keys: keys,
 	})
@@ -93,13 +90,19 @@ func startEngine(ctx context.Context, s *stack, o embeddedOptions) (*embedded, e
 		Store: log, Drain: o.drain, Log: o.log,
 		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
 			var err error
-			e.runtime, err = make(sink)
+			e.runtime, err = makeRuntime(o.runtime, o, sink)
 			return e.runtime, err
 		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
+	s.push("the runtime", func(context.Context) error {
+		if watching, ok := e.runtime.(io.Closer); ok {
+			return watching.Close()
+		}
+		return nil
+	})
 	s.push("the engine", func(context.Context) error { return e.daemon.Close() })
 	return e, e.serve(s, o, agent)
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"plimsoll/compose"
 	"plimsoll/engine/runtime"
@@ -46,21 +45,13 @@ func chooseRuntime(ctx context.Context, asked string, services []compose.Service
 	return runtimeProcess, nil
 }
 
-// makeRuntime gives the constructor of a runtime by its name.
-func makeRuntime(name string, o embeddedOptions) (func(runtime.Sink) (runtime.Runtime, error), error) {
+// makeRuntime makes a runtime by its name.
+func makeRuntime(name string, o embeddedOptions, sink runtime.Sink) (runtime.Runtime, error) {
 	switch name {
 	case runtimeDocker:
-		return func(sink runtime.Sink) (runtime.Runtime, error) {
-			return docker.New(docker.Options{Owner: string(o.state), Log: o.log}, sink), nil
-		}, nil
+		return docker.New(docker.Options{Owner: string(o.state), Log: o.log}, sink), nil
 	case runtimeFake:
-		return func(sink runtime.Sink) (runtime.Runtime, error) { return fake.New(fake.Options{}, sink), nil }, nil
+		return fake.New(fake.Options{}, sink), nil
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return func(sink runtime.Sink) (runtime.Runtime, error) {
-		return process.New(process.Options{Dir: o.state.path("tasks"), Shim: []string{self, "shim"}, Log: o.log}, sink)
-	}, nil
+	return process.New(process.Options{Dir: o.state.path("tasks"), Log: o.log}, sink)
 }

@@ -36,10 +36,11 @@ func Up(ctx context.Context, o UpOptions) error {
 	err = u.start(ctx)
 	if err == nil {
 		u.watch(ctx)
+		_, _ = fmt.Fprintln(o.Out, "draining and stopping all tasks")
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait+10*time.Second)
 	defer cancel()
-	return errors.Join(err, u.close(stopping))
+	return errors.Join(err, u.stack.close(stopping))
 }
 
 // up is one run of a project.
@@ -264,12 +265,6 @@ func (u *up) headline() string {
 
 func (u *up) banner() {
 	_, _ = fmt.Fprintf(u.o.Out, "router        %s\nAWS endpoint  %s\ndashboard     %s\n", u.run.Router, u.run.AWS, u.run.UI)
-}
-
-// close stops everything, the tasks between the loop and the router.
-func (u *up) close(ctx context.Context) error {
-	_, _ = fmt.Fprintln(u.o.Out, "draining and stopping; once more Ctrl-C ends at once and leaves the tasks running")
-	return u.stack.close(ctx)
 }
 
 // provider gives the engine's own key to an AWS client.

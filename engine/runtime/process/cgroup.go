@@ -107,7 +107,7 @@ func (g *cgroups) make(taskID string, n int, c runtime.Container) shim.Cgroup {
 	made := shim.Cgroup{Unified: g.unified}
 	for i, parent := range g.parents {
 		dir := filepath.Join(parent, taskID+"."+strconv.Itoa(n))
-		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		if err := os.MkdirAll(dir, 0o755); err != nil { // all: another engine may have tidied the parent up
 			g.without(err)
 			continue
 		}

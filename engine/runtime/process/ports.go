@@ -95,6 +95,13 @@ func (p *ports) adopt(address string, port int) {
 	}
 }
 
+// shared tells whether the port was given out on several addresses.
+func (p *ports) shared(port int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.inUse[port]) > 1
+}
+
 func (p *ports) release(address string, port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -137,11 +137,13 @@ func (p *prober) compare(t *task, listeners map[int][]netip.Addr, now time.Time)
 	}
 	for i := range w.open {
 		b := &w.bindings[i]
-		if found := listeners[b.HostPort]; len(found) > 0 {
-			delete(w.open, i)
-			if at := reachable(b.Address, found); at != b.Address {
-				b.Address, w.rebound = at, true
-			}
+		at, ok := reachable(b.Address, listeners[b.HostPort], p.r.ports.shared(b.HostPort))
+		if !ok {
+			continue
+		}
+		delete(w.open, i)
+		if at != b.Address {
+			b.Address, w.rebound = at, true
 		}
 	}
 	w.pause = min(2*w.pause, probeLast)
@@ -157,16 +159,20 @@ func (p *prober) compare(t *task, listeners map[int][]netip.Addr, now time.Time)
 	}
 }
 
-// reachable gives the address by which one of the listeners is reached: the
-// one that was asked for, if it can be.
-func reachable(want string, listeners []netip.Addr) string {
+// reachable gives the address by which one of the listeners of a port is
+// reached: the one that was asked for, if it can be. A fixed port that tasks
+// of several hosts share tells nothing about whose a listener elsewhere is.
+func reachable(want string, listeners []netip.Addr, shared bool) (at string, ok bool) {
 	asked, err := netip.ParseAddr(want)
 	for _, a := range listeners {
 		if a.IsUnspecified() || err == nil && a == asked {
-			return want
+			return want, true
 		}
 	}
-	return listeners[0].String()
+	if len(listeners) == 0 || shared {
+		return "", false
+	}
+	return listeners[0].String(), true
 }
 
 // listeners gives, by port, the addresses that somebody listens on.
