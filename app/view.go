@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,7 +39,14 @@ type view struct {
 const (
 	redrawEvery  = 250 * time.Millisecond
 	summaryEvery = 5 * time.Second
-	clearScreen  = "\x1b[H\x1b[2J"
+
+	// The picture is drawn over the last one, line by line, so that nothing
+	// flickers.
+	toTop     = "\x1b[H"
+	restLine  = "\x1b[K"
+	restBelow = "\x1b[J"
+	// A terminal that does not know its size is taken for one of this size.
+	usualWidth, usualHeight = 100, 30
 )
 
 // run shows the state until ctx is done.
@@ -67,7 +76,11 @@ func (v *view) run(ctx context.Context) {
 func (v *view) tick() {
 	if v.size != nil {
 		width, height := v.size()
-		_, _ = io.WriteString(v.out, clearScreen+clip(v.screen(height), width, height))
+		if width <= 0 || height <= 0 {
+			width, height = usualWidth, usualHeight
+		}
+		text := strings.ReplaceAll(clip(v.screen(height), width, height), "\n", restLine+"\r\n")
+		_, _ = io.WriteString(v.out, toTop+text+restBelow)
 		return
 	}
 	v.lines()
@@ -125,8 +138,11 @@ func (v *view) screen(height int) string {
 	_, _ = fmt.Fprintln(table, "SERVICE\tPRIORITY\tDEMAND\tWANT\tGRANT\tDESIRED\tRUNNING\tPENDING\tPROTECTED")
 	for _, d := range state.Plan.Verdicts {
 		demand := "unknown"
-		if d.Demand != nil {
+		switch {
+		case d.Demand != nil:
 			demand = fmt.Sprintf("%.1f", *d.Demand)
+		case len(d.Triggers) == 0:
+			demand = "-"
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n",
 			d.Service, d.Priority, demand, d.Want, d.Grant, d.Desired, d.Running, d.Pending, d.Protected)
@@ -153,7 +169,7 @@ func hostBars(cluster plimsoll.Cluster) string {
 		letters[s.Name] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i%26]
 	}
 	var b strings.Builder
-	for _, host := range cluster.Instances {
+	for _, host := range slices.SortedFunc(slices.Values(cluster.Instances), byZone) {
 		bar := []byte(strings.Repeat(".", width))
 		at := 0
 		for _, t := range cluster.Tasks {
@@ -183,6 +199,10 @@ func hostBars(cluster plimsoll.Cluster) string {
 		b.WriteString(strings.Join(legend, "  ") + "  (small letters: on their way out)\n")
 	}
 	return b.String()
+}
+
+func byZone(a, b plimsoll.ContainerInstance) int {
+	return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Address, b.Address))
 }
 
 // clip cuts text to the terminal's size, so that nothing wraps.

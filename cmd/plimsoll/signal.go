@@ -8,13 +8,16 @@ import (
 	"syscall"
 )
 
-// untilInterrupted gives a context that ends with the first SIGINT or SIGTERM,
-// for an orderly stop. The second one ends the program at once, with 128 and
+// untilInterrupted gives a context that ends with the first SIGINT, SIGTERM or
+// SIGHUP (the terminal is gone), for an orderly stop. The second one ends the program at once, with 128 and
 // the signal's number (130 after Ctrl-C).
 func untilInterrupted() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Output that nobody reads any more must not end the program with its tasks
+	// running. Ignored, the signal would be ignored by all children as well.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		first := true
 		for s := range signals {
