@@ -22,6 +22,11 @@ const platformECS = "ecs"
 // onceWait bounds the one pass of `plimsoll run --once`.
 const onceWait = 2 * time.Minute
 
+// runTick is the longest time between two looks at a cluster on AWS. Nothing
+// there wakes the loop, and a look is some eight calls to an API that allows
+// about 20 a second.
+const runTick = 5 * time.Second
+
 // Run runs the scaler alone against the ECS endpoint that the AWS environment
 // names: one pass with Once, until ctx ends otherwise.
 func Run(ctx context.Context, o RunOptions) error {
@@ -39,6 +44,8 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	platform, err := ecs.New(ctx, ecs.Options{
 		Cluster: o.Cluster, Log: o.Log,
+		// Reading the protection is a call to AWS for every 100 tasks: it is
+		// read of those services only that are said to use it.
 		Protected: func(service string) bool { return cooperative(project, service) },
 	})
 	if err != nil {
@@ -49,7 +56,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	loop, err := control.New(control.Options{
-		Platform: platform, Services: services, Dir: o.State, DryRun: o.DryRun, Log: o.Log,
+		Platform: platform, Services: services, Dir: o.State, Tick: runTick, DryRun: o.DryRun, Log: o.Log,
 	})
 	if err != nil {
 		return err
@@ -58,6 +65,16 @@ func Run(ctx context.Context, o RunOptions) error {
 		return once(ctx, loop, project, o)
 	}
 	return scaleOn(ctx, loop, project, o)
+}
+
+// cooperative tells whether a service's tasks protect themselves.
+func cooperative(project *compose.Project, service string) bool {
+	for _, s := range project.Services {
+		if s.Name == service {
+			return s.Scaling.Cooperative
+		}
+	}
+	return false
 }
 
 // onePass is the JSON of one pass.

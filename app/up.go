@@ -184,22 +184,11 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 	u.platform, err = ecs.New(ctx, ecs.Options{
 		Cluster: u.project.Name, Endpoint: u.engine.endpoint, Region: u.run.Region,
 		Credentials: u.engine.provider(), Project: u.project.Name, Changed: changed, Log: u.o.Log,
-		Protected: func(service string) bool { return cooperative(u.project, service) },
 	})
 	if err != nil {
 		return err
 	}
 	return deploy(ctx, u.platform, u.project, u.o.Log)
-}
-
-// cooperative tells whether a service's tasks protect themselves.
-func cooperative(project *compose.Project, service string) bool {
-	for _, s := range project.Services {
-		if s.Name == service {
-			return s.Scaling.Cooperative
-		}
-	}
-	return false
 }
 
 // startLoop runs the control loop, and gives the router its table after each
