@@ -29,13 +29,10 @@ func (u *up) startLoad() error {
 	if !u.o.Load {
 		return nil
 	}
-	curve, err := u.curve()
-	if err != nil {
-		return err
-	}
 	targets, queues := loadOf(u.project, u.run.Router)
+	var err error
 	u.load, err = load.New(load.Options{
-		Curve: curve, Targets: targets, Queues: queues, For: u.o.LoadFor, Log: u.o.Log,
+		Curve: u.curve, Targets: targets, Queues: queues, For: u.o.LoadFor, Log: u.o.Log,
 		Sender: newSender(awsAccess{Endpoint: u.engine.endpoint, Region: u.run.Region, Credentials: u.engine.provider()}),
 	})
 	if err != nil {
@@ -56,16 +53,21 @@ func (u *up) startLoad() error {
 	return nil
 }
 
-func (u *up) curve() (load.Curve, error) {
-	if u.o.Trace == "" {
+// readCurve gives the curve to replay: that of a file, or the built-in one.
+func readCurve(o UpOptions) (load.Curve, error) {
+	if o.Trace == "" {
 		return load.Builtin(peakRequests, peakMessages)
 	}
-	file, err := os.Open(u.o.Trace)
+	file, err := os.Open(o.Trace)
 	if err != nil {
-		return load.Curve{}, fmt.Errorf("--trace: %w", err)
+		return load.Curve{}, misusef("--trace: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	return load.ReadTrace(file, u.o.Trace)
+	curve, err := load.ReadTrace(file, o.Trace)
+	if err != nil {
+		return load.Curve{}, misusef("--trace: %w", err)
+	}
+	return curve, nil
 }
 
 // loadOf is what the file says that the load sends, and where.

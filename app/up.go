@@ -58,11 +58,12 @@ type up struct {
 	platform *ecs.Cluster
 	router   *router.Router
 	loop     *control.Loop
+	curve    load.Curve // of the load, if there is to be one
 	load     *load.Driver
 }
 
 // prepare does all that can fail before anything live is touched: it checks
-// the addresses, opens the state and takes every port.
+// the addresses, reads the trace, opens the state and takes every port.
 func (u *up) prepare() error {
 	err := errors.Join(
 		needsGuard(onUI, u.o.UI, "--token", u.o.Token != ""),
@@ -70,6 +71,9 @@ func (u *up) prepare() error {
 		needsGuard(onAWS, u.o.AWS, "--tls-cert and --tls-key", u.o.CertFile != ""),
 	)
 	if err != nil {
+		return err
+	}
+	if u.curve, err = readCurve(u.o); err != nil {
 		return err
 	}
 	if u.state, err = openState(u.o.State); err != nil {
