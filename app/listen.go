@@ -71,7 +71,15 @@ func openListeners(last RunFile, addresses map[string]string, certFile, keyFile 
 	return open, nil
 }
 
-func (ls listeners) address(flag string) string { return ls[flag].Addr().String() }
+// address is where this machine reaches a listener: one on all addresses by
+// the name localhost.
+func (ls listeners) address(flag string) string {
+	address, ok := ls[flag].Addr().(*net.TCPAddr)
+	if ok && address.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(address.Port))
+	}
+	return ls[flag].Addr().String()
+}
 
 // ports are the listeners' ports, by flag.
 func (ls listeners) ports() map[string]int {

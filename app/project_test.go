@@ -1,0 +1,97 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"plimsoll"
+	"plimsoll/compose"
+	"plimsoll/router"
+	"plimsoll/scale"
+)
+
+func project(t *testing.T, text string) *compose.Project {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "compose.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read, err := compose.Load(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+const shop = `
+name: shop
+services:
+  web:
+    command: [web]
+    ports: ["8080", "9090"]
+    x-plimsoll:
+      priority: 1
+      min: 1
+      max: 20
+      route: {host: shop.localhost, path: /, port: 9090}
+      triggers: [{type: router, latencyP99: 250ms}, {type: aws-sqs-queue, queue: jobs, queueLength: 2, fallback: {replicas: 3}}]
+      behavior: {scaleUp: {rate: {tasks: 4}}, scaleDown: {stabilizationWindow: 5s}}
+`
+
+func TestThePolicyIsWhatTheFileSays(t *testing.T) {
+	got := policy(project(t, shop).Services[0])
+	want := scale.Policy{
+		Service: "web", Priority: 1, Min: 1, Max: 20, Reserved: compose.DefaultReserved,
+		Triggers: []scale.Trigger{
+			{Name: "router latencyP99", Unit: "ms", Mode: scale.Ratio, Target: 250},
+			{Name: "aws-sqs-queue jobs", Unit: "messages", Mode: scale.Average, Target: 2, FailureCount: new(3)},
+		},
+		Behavior: scale.Behavior{
+			Tolerance: 0.1, DownWindow: 5 * time.Second, Cooldown: time.Minute,
+			Up: &scale.Rate{Tasks: 4, Period: 15 * time.Second},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheTableHasTheTasksThatServeByTheRoutesPort(t *testing.T) {
+	shop := project(t, shop)
+	task := func(id string, last, desired plimsoll.Status) plimsoll.Task {
+		return plimsoll.Task{
+			ARN: "arn:aws:ecs:us-east-1:1:task/shop/" + id, Service: "web", Zone: "a", LastStatus: last, DesiredStatus: desired,
+			Endpoints: []plimsoll.Endpoint{{ContainerPort: 8080, Host: "127.64.1.1", Port: 20000}, {ContainerPort: 9090, Host: "127.64.1.1", Port: 20001}},
+		}
+	}
+	cluster := plimsoll.Cluster{Tasks: []plimsoll.Task{
+		task("serves", plimsoll.StatusRunning, plimsoll.StatusRunning),
+		task("starts", plimsoll.StatusPending, plimsoll.StatusRunning),
+		task("leaves", plimsoll.StatusDeactivating, plimsoll.StatusStopped),
+		task("is-asked", plimsoll.StatusRunning, plimsoll.StatusStopped),
+	}}
+	got := table(shop, routes(shop), cluster).Services
+	want := map[string][]router.Target{"web": {{ID: "serves", Zone: "a", Address: "127.64.1.1:20001"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHostsAreDealtOutOverTheZonesWithAnAddressEach(t *testing.T) {
+	seen := map[string]bool{}
+	zones := map[string]int{}
+	for _, h := range hosts("us-east-1", 1000, 3, plimsoll.Resources{CPU: 1, Memory: 1}) {
+		if seen[h.Address] || seen[h.Name] {
+			t.Fatalf("host %s at %s is there twice", h.Name, h.Address)
+		}
+		seen[h.Address], seen[h.Name] = true, true
+		zones[h.Zone]++
+	}
+	if diff := cmp.Diff(map[string]int{"us-east-1a": 334, "us-east-1b": 333, "us-east-1c": 333}, zones); diff != "" {
+		t.Error(diff)
+	}
+}
