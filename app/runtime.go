@@ -23,8 +23,10 @@ const (
 // processes.
 func chooseRuntime(ctx context.Context, asked string, services []compose.Service) (string, error) {
 	switch asked {
-	case runtimeProcess, runtimeFake:
+	case runtimeFake:
 		return asked, nil
+	case runtimeProcess:
+		return asked, needCommands(services, "--runtime process")
 	case runtimeDocker:
 		if err := docker.Available(ctx); err != nil {
 			return "", fmt.Errorf("--runtime docker: %w; start the Docker Engine, or use --runtime process", err)
@@ -36,13 +38,26 @@ func chooseRuntime(ctx context.Context, asked string, services []compose.Service
 	}
 	for _, s := range services {
 		if s.Image == "" {
-			return runtimeProcess, nil
+			return runtimeProcess, needCommands(services, fmt.Sprintf("service %q, which has no image,", s.Name))
 		}
 	}
-	if docker.Available(ctx) == nil {
+	err := docker.Available(ctx)
+	if err == nil {
 		return runtimeDocker, nil
 	}
-	return runtimeProcess, nil
+	return runtimeProcess, needCommands(services, fmt.Sprintf("no Docker Engine (%v)", err))
+}
+
+// needCommands refuses services that only their image could run. The words say
+// why there are plain processes.
+func needCommands(services []compose.Service, why string) error {
+	for _, s := range services {
+		if len(s.Command)+len(s.EntryPoint) == 0 {
+			return misusef("service %q has the image %q and no command, and with %s tasks are plain processes: start the Docker Engine and name an image in every service, or give a command",
+				s.Name, s.Image, why)
+		}
+	}
+	return nil
 }
 
 // makeRuntime makes a runtime by its name.
