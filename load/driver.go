@@ -85,15 +85,6 @@ func New(o Options) (*Driver, error) {
 	return &Driver{o: o, requests: requests, messages: messages}, nil
 }
 
-// Run makes a Driver and runs it.
-func Run(ctx context.Context, o Options) (Summary, error) {
-	d, err := New(o)
-	if err != nil {
-		return Summary{}, err
-	}
-	return d.Run(ctx)
-}
-
 // Run sends until Options.For is over, and then waits for the answers, or until
 // ctx ends, and then breaks off what is in flight. Failed requests and messages
 // are counted, and no error. A Driver runs once.

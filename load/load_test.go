@@ -209,6 +209,14 @@ func (q *queueOf) Send(_ context.Context, queue string, bodies []string) error {
 	return nil
 }
 
+func run(ctx context.Context, o Options) (Summary, error) {
+	d, err := New(o)
+	if err != nil {
+		return Summary{}, err
+	}
+	return d.Run(ctx)
+}
+
 func TestARunSendsWhatTheCurveAsksFor(t *testing.T) {
 	var hosts sync.Map
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -258,7 +266,7 @@ func TestTheEndOfTheContextBreaksOffWhatIsInFlight(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	s, err := Run(ctx, Options{Curve: flat(t, time.Hour, 200, 0), Targets: []Target{{URL: server.URL, Paths: []string{"/"}}}})
+	s, err := run(ctx, Options{Curve: flat(t, time.Hour, 200, 0), Targets: []Target{{URL: server.URL, Paths: []string{"/"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +313,7 @@ func TestWhatWorkersCannotSendIsMissedAndNotSentLater(t *testing.T) {
 }
 
 func TestMessagesThatAreNotTakenAreCounted(t *testing.T) {
-	s, err := Run(t.Context(), Options{
+	s, err := run(t.Context(), Options{
 		Curve:  flat(t, time.Second, 0, 50),
 		Queues: []Queue{{Name: "jobs", Bodies: []string{"x"}}},
 		Sender: &queueOf{err: errors.New("no such queue")},
