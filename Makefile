@@ -12,7 +12,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-go test-web e2e bench lint format-check lock-check ci-tools clean help
+.PHONY: build web go-build run test test-go test-web e2e bench lint format-check lock-check clean help
 
 build: web go-build
 
@@ -75,7 +75,8 @@ lock-check:
 	git diff --exit-code -- go.mod go.sum web/package-lock.json e2e/package-lock.json
 
 clean:
-	rm -rf bin examples/tiles/bin web/dist/assets web/dist/index.html web/node_modules e2e/node_modules artefacts
+	rm -rf bin examples/tiles/bin web/node_modules e2e/node_modules artefacts
+	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
 	@echo "build run test e2e bench lint format-check lock-check clean"
