@@ -11,7 +11,7 @@ type calls struct {
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]chan engine.Reply
-	// refusal is why no call is taken any more.
+	// refusal is why no call is taken.
 	refusal error
 }
 
@@ -45,16 +45,24 @@ func (c *calls) abandon(id uint64) {
 	delete(c.waiting, id)
 }
 
-// refuse gives the error to all that wait and to all that come.
+// refuse gives the error to all that wait and to all that come. A later error
+// takes the place of an earlier one.
 func (c *calls) refuse(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refusal == nil {
-		c.refusal = err
-	}
+	c.refusal = err
 	for id, answer := range c.waiting {
 		answer <- engine.Reply{ID: id, Err: c.refusal}
 		delete(c.waiting, id)
+	}
+}
+
+// admit takes calls again, unless they are refused for another reason by now.
+func (c *calls) admit(past error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusal == past {
+		c.refusal = nil
 	}
 }
 

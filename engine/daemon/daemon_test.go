@@ -278,6 +278,52 @@ func TestAFailedWriteIsRefusedAndNothingComesOfIt(t *testing.T) {
 	})
 }
 
+func TestAFullDiskRefusesWritesUntilThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, newMemory(), fake.Options{}, nil)
+		defer b.close()
+		b.prepare()
+		b.store.set(nil, fmt.Errorf("append: %w", store.ErrNoSpace))
+		for range 2 { // the one that meets the full disk, and one that comes later
+			_, err := b.Do(t.Context(), engine.RunTask{TaskDefinition: "job"})
+			var refusal *engine.Error
+			if !errors.As(err, &refusal) || refusal.Code != "ServerException" || !strings.Contains(refusal.Message, "no space left") {
+				t.Errorf("the refusal is %v", err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if got := b.log.count("start"); got != 0 {
+			t.Errorf("%d tasks were started that are on no disk", got)
+		}
+		b.store.set(nil, nil)
+		time.Sleep(time.Second)
+		if err := b.Broken(); err != nil {
+			t.Errorf("with room again, writes are still refused: %v", err)
+		}
+		b.do(engine.RunTask{TaskDefinition: "job"})
+		synctest.Wait()
+		// The first was under way, the second was never taken, the third is new.
+		if got := len(b.tasks(plimsoll.StatusRunning)); got != 2 || b.log.count("start") != 2 {
+			t.Errorf("%d tasks run after %d starts, want 2 and 2", got, b.log.count("start"))
+		}
+	})
+}
+
+func TestADaemonCanBeClosedWhileTheDiskIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, newMemory(), fake.Options{}, nil)
+		b.prepare()
+		b.store.set(nil, store.ErrNoSpace)
+		if _, err := b.Do(t.Context(), engine.RunTask{TaskDefinition: "job"}); err == nil {
+			t.Error("a write to a full disk was answered")
+		}
+		b.close()
+		if _, err := b.Do(t.Context(), engine.RunTask{TaskDefinition: "job"}); err == nil {
+			t.Error("a closed daemon took a call")
+		}
+	})
+}
+
 func TestAKilledEngineFindsItsTasksAgainAndStartsNoneTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk, world := newMemory(), fake.NewWorld()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 
 // mostBytes is about how many bytes of records one commit takes.
 const mostBytes = 1 << 20
+
+// spaceRetry is the time between two tries to write to a full disk.
+const spaceRetry = 250 * time.Millisecond
 
 // stepLoop has the machine step whenever something has happened or its time has
 // come. While the effects of one step are being made durable it takes the next.
@@ -68,7 +72,7 @@ func (d *Daemon) commitLoop() {
 			continue
 		}
 		if len(records) > 0 {
-			if err := d.o.Store.Append(records); err != nil {
+			if err := d.write(records); err != nil {
 				d.breakDown(err)
 				continue
 			}
@@ -77,6 +81,38 @@ func (d *Daemon) commitLoop() {
 			d.carryOut(fx)
 		}
 	}
+}
+
+// write makes records durable. A full disk is waited out: the store keeps
+// nothing of what it has no room for, so the same records can be written again.
+// Until there is room every call is refused, those that wait as well, though
+// what they asked for has its place in the records and is carried out then.
+func (d *Daemon) write(records []store.Record) error {
+	err := d.o.Store.Append(records)
+	if !errors.Is(err, store.ErrNoSpace) {
+		return err
+	}
+	d.o.Log.Error("the disk is full: writes are refused until there is room, running tasks are left alone", "error", err)
+	full := &engine.Error{
+		Code:    "ServerException",
+		Message: fmt.Sprintf("The engine's state cannot be written: %v. Writes are taken again as soon as there is room; what was under way is carried out then.", err),
+	}
+	d.calls.refuse(full)
+	retry := time.NewTicker(spaceRetry)
+	defer retry.Stop()
+	for errors.Is(err, store.ErrNoSpace) {
+		select {
+		case <-d.ctx.Done():
+			return err
+		case <-retry.C:
+			err = d.o.Store.Append(records)
+		}
+	}
+	if err == nil {
+		d.o.Log.Info("there is room on the disk again: writes are taken")
+		d.calls.admit(full)
+	}
+	return err
 }
 
 func appendRecords(to []store.Record, records []engine.Record) []store.Record {
