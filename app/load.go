@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,6 +15,7 @@ import (
 
 	"plimsoll/compose"
 	"plimsoll/load"
+	"plimsoll/router"
 )
 
 // The height of the built-in curve: what two cores can answer of the example,
@@ -29,7 +31,7 @@ func (u *up) startLoad() error {
 	if !u.o.Load {
 		return nil
 	}
-	targets, queues := loadOf(u.project, u.run.Router)
+	targets, queues := loadOf(u.project, u.run.Router, u.routerToken())
 	var err error
 	u.load, err = load.New(load.Options{
 		Curve: u.curve, Targets: targets, Queues: queues, For: u.o.LoadFor, Log: u.o.Log,
@@ -71,16 +73,20 @@ func readCurve(o UpOptions) (load.Curve, error) {
 }
 
 // loadOf is what the file says that the load sends, and where.
-func loadOf(project *compose.Project, routerURL string) ([]load.Target, []load.Queue) {
+func loadOf(project *compose.Project, routerURL, token string) ([]load.Target, []load.Queue) {
 	var targets []load.Target
 	var queues []load.Queue
+	header := http.Header{}
+	if token != "" {
+		header.Set(router.TokenField, token)
+	}
 	for _, s := range project.Services {
 		l := s.Scaling.Load
 		if l == nil {
 			continue
 		}
 		if r := s.Scaling.Route; r != nil && len(l.Paths) > 0 {
-			targets = append(targets, load.Target{URL: routerURL, Host: r.Host, Paths: l.Paths, Share: l.Share})
+			targets = append(targets, load.Target{URL: routerURL, Host: r.Host, Header: header, Paths: l.Paths, Share: l.Share})
 		}
 		for _, t := range s.Scaling.Triggers {
 			if p, ok := t.Parameters.(*compose.SQSQueue); ok && len(l.Messages) > 0 {

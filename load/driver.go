@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -165,6 +166,7 @@ func (d *Driver) target(t *vegeta.Target) error {
 	t.Method = http.MethodGet
 	t.URL = source.url + path
 	t.Header = http.Header{"User-Agent": {"plimsoll-load"}}
+	maps.Copy(t.Header, source.more)
 	if source.host != "" {
 		t.Header["Host"] = []string{source.host}
 	}

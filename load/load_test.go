@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
@@ -188,6 +189,24 @@ func TestEachTargetGetsItsShare(t *testing.T) {
 	}
 	if text := strings.Join(got, " "); text != "a/1 a/2 b/1 a/1 a/2 a/1 b/2 a/2" {
 		t.Errorf("turns %s", text)
+	}
+}
+
+func TestARequestHasItsTargetsHostAndFields(t *testing.T) {
+	d, err := New(Options{Curve: flat(t, time.Minute, 1, 0), Targets: []Target{
+		{URL: "http://127.0.0.1:1", Host: "a.localhost", Header: http.Header{"X-Key": {"k"}}, Paths: []string{"/"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var got vegeta.Target
+		if err := d.target(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Header.Get("X-Key") != "k" || got.Header["Host"][0] != "a.localhost" || got.URL != "http://127.0.0.1:1/" {
+			t.Errorf("the request is %+v", got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ type Target struct {
 	URL string
 	// Host is the Host field of the requests; empty is the URL's host.
 	Host string
+	// Header has more fields of the requests.
+	Header http.Header
 	// Paths are asked for in turn; placeholders as in Template.
 	Paths []string
 	// Share is the weight among the targets; 0 is 1.
@@ -44,6 +47,7 @@ type source struct {
 	name  string // of the queue
 	url   string
 	host  string
+	more  http.Header
 	texts []Template
 	share float64
 	due   float64
@@ -103,7 +107,7 @@ func targets(list []Target, random *rand.Rand) (*turn, error) {
 				return nil, fmt.Errorf("path %q of target %q: it must begin with a slash", path, target.URL)
 			}
 		}
-		s := &source{url: strings.TrimSuffix(target.URL, "/"), host: target.Host}
+		s := &source{url: strings.TrimSuffix(target.URL, "/"), host: target.Host, more: target.Header}
 		if err := t.add(s, target.Paths, target.Share); err != nil {
 			return nil, err
 		}
