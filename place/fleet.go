@@ -26,6 +26,9 @@ type Fleet struct {
 	total  []int32
 	names  []string // of the groups, by index
 	unused []int32  // indexes of groups that no task is in
+	// lastSlot and lastGroup are what was looked up last: the same host and
+	// group are mostly asked for several times in a row.
+	lastSlot, lastGroup int32
 }
 
 // zone is a zone and the root of the tree of its open hosts.
@@ -158,7 +161,7 @@ func (f *Fleet) SetClosed(id string, closed bool) {
 // Free is what is left of a host; negative if it is overdrawn, and zero for an
 // unknown host.
 func (f *Fleet) Free(hostID string) plimsoll.Resources {
-	slot, ok := f.slots[hostID]
+	slot, ok := f.slot(hostID)
 	if !ok {
 		return plimsoll.Resources{}
 	}
@@ -171,7 +174,7 @@ func (f *Fleet) Free(hostID string) plimsoll.Resources {
 // memory, then the lowest ID. The same holds between zones with equally few.
 func (f *Fleet) Pick(r Request) (hostID string, ok bool) {
 	best, bestCount := none, int32(0)
-	group, grouped := f.groups[r.Group]
+	group, grouped := f.group(r.Group)
 	for z := range f.zones {
 		count := int32(0)
 		if grouped {
@@ -191,6 +194,7 @@ func (f *Fleet) Pick(r Request) (hostID string, ok bool) {
 	if best == none {
 		return "", false
 	}
+	f.lastSlot = best
 	return f.hosts[best].id, true
 }
 
@@ -198,7 +202,7 @@ func (f *Fleet) Pick(r Request) (hostID string, ok bool) {
 // (tasks that are found running have what they have); an unknown host, or a
 // port that is taken, is an error, and then nothing is reserved.
 func (f *Fleet) Reserve(hostID string, r Request) error {
-	slot, ok := f.slots[hostID]
+	slot, ok := f.slot(hostID)
 	if !ok {
 		return fmt.Errorf("reserve on host %q: no such host in the fleet", hostID)
 	}
@@ -221,7 +225,7 @@ func (f *Fleet) Reserve(hostID string, r Request) error {
 // Release gives back what Reserve took for the same request. An unknown host is
 // no error: it left with what it had.
 func (f *Fleet) Release(hostID string, r Request) {
-	slot, ok := f.slots[hostID]
+	slot, ok := f.slot(hostID)
 	if !ok {
 		return
 	}
@@ -233,6 +237,31 @@ func (f *Fleet) Release(hostID string, r Request) {
 		})
 	}
 	f.count(h, r.Group, -1)
+}
+
+// slot finds a host by its ID.
+func (f *Fleet) slot(id string) (int32, bool) {
+	if s := f.lastSlot; id != "" && int(s) < len(f.hosts) && f.hosts[s].id == id {
+		return s, true
+	}
+	slot, ok := f.slots[id]
+	if ok {
+		f.lastSlot = slot
+	}
+	return slot, ok
+}
+
+// group finds a group by its name. One without tasks is none: its index may be
+// another's by now.
+func (f *Fleet) group(name string) (int32, bool) {
+	if g := f.lastGroup; int(g) < len(f.names) && f.total[g] > 0 && f.names[g] == name {
+		return g, true
+	}
+	g, ok := f.groups[name]
+	if ok {
+		f.lastGroup = g
+	}
+	return g, ok
 }
 
 // refill sets a host's free capacity and moves it to its new place.

@@ -4,7 +4,7 @@ import "slices"
 
 // count adds to how many tasks of a group a host has.
 func (f *Fleet) count(h *host, group string, by int32) {
-	g, ok := f.groups[group]
+	g, ok := f.group(group)
 	if !ok {
 		if by < 0 {
 			return
