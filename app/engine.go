@@ -123,6 +123,7 @@ func (e *embedded) serve(s *stack, o embeddedOptions, agent *ecsapi.Agent) error
 	own := http.NewServeMux()
 	own.Handle("/", agent)
 	own.Handle("POST /{$}", endpoint) // the same without TLS, for the tasks and for Plimsoll itself
+	own.Handle("POST /{account}/{queue}", endpoint)
 	serve(s, "the tasks' endpoint", o.agent, &http.Server{Handler: own, ReadHeaderTimeout: headTimeout}, o.log)
 	return nil
 }

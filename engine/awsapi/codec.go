@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/traits"
 )
 
 // Codec turns the SDK's own input and output types into wire values and back,
@@ -15,6 +16,7 @@ import (
 // types carries. It is safe for concurrent use.
 type Codec struct {
 	unknown reflect.Type
+	ec2     bool
 	plans   sync.Map // reflect.Type → *plan
 }
 
@@ -29,15 +31,31 @@ func NewCodec(unknown any) *Codec {
 	return c
 }
 
+// NewEC2Codec makes a codec for EC2, whose query protocol has rules of its own:
+// lists of an input are always flattened, those of an answer are never, the
+// names in an answer begin in lower case, and a parameter that is unknown is an
+// error. Its types are declared by this package (the SDK's package takes minutes
+// to compile), with a tag where a name differs from the field's: query:"Filter",
+// xml:"reservationSet".
+func NewEC2Codec() *Codec { return &Codec{ec2: true} }
+
 // plan is what the codec knows of a struct type.
 type plan struct {
 	fields []field
 	byName map[string]int // wire name → index into fields
+	byForm map[string]int // name in the query protocol's input → the same
 }
 
+// field is a member of a struct type, and what it is called in each protocol.
 type field struct {
 	index int
-	wire  string
+	wire  string // in JSON
+	form  string // in the query protocol's input
+	xml   string // in the query protocol's output
+	// flat lists and maps have no element around them.
+	flat bool
+	// item is an item of a list; key and value are those of a map's entry.
+	item, key, value string
 }
 
 var (
@@ -51,27 +69,67 @@ func (c *Codec) planOf(t reflect.Type) *plan {
 	if known, ok := c.plans.Load(t); ok {
 		return known.(*plan)
 	}
-	wire := wireNames(t)
-	p := &plan{byName: map[string]int{}}
+	schemas := memberSchemas(t)
+	p := &plan{byName: map[string]int{}, byForm: map[string]int{}}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !f.IsExported() || f.Name == "ResultMetadata" {
 			continue
 		}
-		name, ok := wire[strings.ToLower(f.Name)]
-		if !ok {
-			name = f.Name
+		member := c.fieldOf(f, schemas[strings.ToLower(f.Name)])
+		member.index = i
+		p.byName[member.wire] = len(p.fields)
+		if _, taken := p.byForm[member.form]; !taken {
+			p.byForm[member.form] = len(p.fields)
 		}
-		p.byName[name] = len(p.fields)
-		p.fields = append(p.fields, field{index: i, wire: name})
+		p.fields = append(p.fields, member)
 	}
 	known, _ := c.plans.LoadOrStore(t, p)
 	return known.(*plan)
 }
 
-// wireNames asks the SDK's type for its schema, and gives the members' names by
-// their lower-case form. A type without a schema has none.
-func wireNames(t reflect.Type) map[string]string {
+// fieldOf finds a member's names: in its schema, if the type has one, else in
+// its tags.
+func (c *Codec) fieldOf(f reflect.StructField, schema *smithy.Schema) field {
+	out := field{wire: f.Name, item: "member", key: "key", value: "value"}
+	if c.ec2 {
+		out.item = "item"
+	}
+	if schema != nil {
+		out.wire = schema.MemberName()
+		out.form = xmlName(schema, out.wire)
+		out.xml = out.form
+		_, out.flat = smithy.SchemaDirectTrait[*traits.XMLFlattened](schema)
+		out.item = xmlName(schema.ListMember(), out.item)
+		out.key = xmlName(schema.MapKey(), out.key)
+		out.value = xmlName(schema.MapValue(), out.value)
+		return out
+	}
+	out.form, out.xml = f.Name, f.Name
+	if c.ec2 {
+		out.xml = strings.ToLower(f.Name[:1]) + f.Name[1:]
+	}
+	if name := f.Tag.Get("query"); name != "" {
+		out.form = name
+	}
+	if name := f.Tag.Get("xml"); name != "" {
+		out.xml = name
+	}
+	return out
+}
+
+// xmlName is the name that a member's schema gives it in XML and in the query
+// protocol, or the usual one.
+func xmlName(s *smithy.Schema, usual string) string {
+	if name, ok := smithy.SchemaDirectTrait[*traits.XMLName](s); ok {
+		return name.Name
+	}
+	return usual
+}
+
+// memberSchemas asks the SDK's type for its schema, and gives those of the
+// members by the lower-case form of their names. A type without one has none.
+func memberSchemas(t reflect.Type) map[string]*smithy.Schema {
 	if !reflect.PointerTo(t).Implements(serialType) {
 		return nil
 	}
@@ -88,11 +146,11 @@ func wireNames(t reflect.Type) map[string]string {
 	if probe.schema == nil {
 		return nil
 	}
-	names := map[string]string{}
-	for name := range probe.schema.Members() {
-		names[strings.ToLower(name)] = name
+	members := map[string]*smithy.Schema{}
+	for name, member := range probe.schema.Members() {
+		members[strings.ToLower(name)] = member
 	}
-	return names
+	return members
 }
 
 // schemaProbe is a serializer that only remembers whose schema is written first.
@@ -111,6 +169,8 @@ func (p *schemaProbe) WriteStruct(s *smithy.Schema) {
 type DecodeError struct {
 	Path   string // "containerDefinitions[0].cpu"; empty for the whole
 	Reason string
+	// Code is the error's name on the wire where it is not the protocol's usual.
+	Code string
 }
 
 func (e *DecodeError) Error() string {

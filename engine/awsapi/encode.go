@@ -99,10 +99,8 @@ func (c *Codec) appendList(b []byte, v reflect.Value) ([]byte, error) {
 }
 
 func (c *Codec) appendMap(b []byte, v reflect.Value) ([]byte, error) {
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(x, y reflect.Value) int { return cmp.Compare(x.String(), y.String()) })
 	b = append(b, '{')
-	for i, key := range keys {
+	for i, key := range sortedKeys(v) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -113,6 +111,14 @@ func (c *Codec) appendMap(b []byte, v reflect.Value) ([]byte, error) {
 		}
 	}
 	return append(b, '}'), nil
+}
+
+// sortedKeys are a map's keys in order, so that the same value is written the
+// same way.
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(x, y reflect.Value) int { return cmp.Compare(x.String(), y.String()) })
+	return keys
 }
 
 // appendUnion writes back a union that was kept as it came.

@@ -45,6 +45,23 @@ func (e *Error) queryCode() string {
 	return e.QueryCode
 }
 
+// ec2Codes are the names that EC2 has for the errors which every service shares,
+// where they differ.
+var ec2Codes = map[string]string{
+	"SignatureDoesNotMatch": "AuthFailure",
+	"InvalidClientTokenId":  "AuthFailure",
+	"MalformedInput":        "InvalidParameterValue",
+	"InternalFailure":       "InternalError",
+	"ThrottlingException":   "RequestLimitExceeded",
+}
+
+func (e *Error) ec2Code() string {
+	if code := ec2Codes[e.queryCode()]; code != "" {
+		return code
+	}
+	return e.queryCode()
+}
+
 // fault is "Sender" or "Receiver": whose mistake it was.
 func (e *Error) fault() string {
 	if e.status() >= http.StatusInternalServerError {

@@ -2,104 +2,49 @@ package awsapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// queryProtocol is AWS Query: parameters in a form, answers in XML.
+// queryProtocol is AWS Query: parameters in a form, answers in XML. EC2's
+// dialect of it differs in what is around the answers.
 type queryProtocol struct{}
 
 func (queryProtocol) decode(req *request, call *Call, into any) error {
-	tree, err := formTree(req.form)
+	tree, err := req.service.Codec.decodeForm(req.parameters(), into)
+	call.tree = tree
 	if err == nil {
-		call.tree = tree
-		err = req.service.Codec.assign(reflect.ValueOf(into).Elem(), typed(reflect.TypeOf(into), tree), "")
+		return nil
 	}
-	if err != nil {
-		return &Error{Code: "SerializationException", QueryCode: "MalformedInput", Message: err.Error()}
+	e := &Error{Code: "SerializationException", QueryCode: "MalformedInput", Message: err.Error()}
+	var known *DecodeError
+	if errors.As(err, &known) && known.Code != "" {
+		e.QueryCode = known.Code
 	}
-	return nil
-}
-
-// formTree turns Tags.member.1.Key=a into {"Tags":[{"Key":"a"}]}.
-func formTree(form url.Values) (map[string]any, error) {
-	root := map[string]any{}
-	for key, values := range form {
-		if key == "Action" || key == "Version" || strings.HasPrefix(key, "X-Amz-") {
-			continue
-		}
-		at := root
-		parts := strings.Split(key, ".")
-		for _, part := range parts[:len(parts)-1] {
-			next, ok := at[part].(map[string]any)
-			if !ok {
-				if _, taken := at[part]; taken {
-					return nil, &DecodeError{Path: key, Reason: "the parameter is both a value and a structure"}
-				}
-				next = map[string]any{}
-				at[part] = next
-			}
-			at = next
-		}
-		last := parts[len(parts)-1]
-		if _, taken := at[last]; taken || len(values) != 1 {
-			return nil, &DecodeError{Path: key, Reason: "the parameter is given twice"}
-		}
-		at[last] = values[0]
-	}
-	return root, nil
-}
-
-// typed gives a form's texts the kinds that the input type asks for: the form
-// itself has none.
-func typed(t reflect.Type, value any) any {
-	if t.Kind() == reflect.Pointer {
-		return typed(t.Elem(), value)
-	}
-	members, isTree := value.(map[string]any)
-	text, _ := value.(string)
-	switch {
-	case t.Kind() == reflect.Struct && t != timeType && isTree:
-		for name := range members {
-			if f, ok := t.FieldByName(name); ok {
-				members[name] = typed(f.Type, members[name])
-			}
-		}
-	case t.Kind() == reflect.Slice && t != bytesType && isTree:
-		numbered, _ := members["member"].(map[string]any)
-		items := make([]any, 0, len(numbered))
-		for i := 1; i <= len(numbered); i++ {
-			items = append(items, typed(t.Elem(), numbered[strconv.Itoa(i)]))
-		}
-		return items
-	case t.Kind() == reflect.Bool && (text == "true" || text == "false"):
-		return text == "true"
-	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64:
-		if _, err := strconv.ParseFloat(text, 64); err == nil {
-			return json.Number(text)
-		}
-	}
-	return value
+	return e
 }
 
 func (p queryProtocol) write(w http.ResponseWriter, req *request, id string, out any) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<%sResponse xmlns="%s"><%sResult>`, req.name, req.service.Namespace, req.name)
-	if err := req.service.Codec.writeXML(&b, reflect.ValueOf(out)); err != nil {
+	var b, members bytes.Buffer
+	if err := req.service.Codec.writeXML(&members, nil, reflect.ValueOf(out)); err != nil {
 		p.writeError(w, req, id, &Error{
 			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,
 		})
 		return
 	}
-	fmt.Fprintf(&b, `</%sResult><ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>`,
-		req.name, id, req.name)
+	fmt.Fprintf(&b, `<%sResponse xmlns="%s">`, req.name, req.service.Namespace)
+	if req.service.Codec.ec2 {
+		fmt.Fprintf(&b, `<requestId>%s</requestId>%s`, id, members.Bytes())
+	} else {
+		fmt.Fprintf(&b, `<%sResult>%s</%sResult><ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata>`,
+			req.name, members.Bytes(), req.name, id)
+	}
+	fmt.Fprintf(&b, `</%sResponse>`, req.name)
 	p.send(w, http.StatusOK, b.Bytes())
 }
 
@@ -108,11 +53,15 @@ func (p queryProtocol) writeError(w http.ResponseWriter, req *request, id string
 	if req.service != nil && req.service.Namespace != "" {
 		namespace = req.service.Namespace
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<ErrorResponse xmlns="%s"><Error><Type>%s</Type><Code>%s</Code><Message>`,
-		namespace, e.fault(), e.queryCode())
-	_ = xml.EscapeText(&b, []byte(e.Message)) // a bytes.Buffer takes everything
-	fmt.Fprintf(&b, `</Message></Error><RequestId>%s</RequestId></ErrorResponse>`, id)
+	var b, message bytes.Buffer
+	_ = xml.EscapeText(&message, []byte(e.Message)) // a bytes.Buffer takes everything
+	if req.service != nil && req.service.Codec.ec2 {
+		fmt.Fprintf(&b, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>`,
+			e.ec2Code(), message.Bytes(), id)
+	} else {
+		fmt.Fprintf(&b, `<ErrorResponse xmlns="%s"><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>`,
+			namespace, e.fault(), e.queryCode(), message.Bytes(), id)
+	}
 	p.send(w, e.queryStatus(), b.Bytes())
 }
 
@@ -123,41 +72,76 @@ func (queryProtocol) send(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // a client that has gone away is told nothing
 }
 
-// writeXML writes the members of a value as XML elements.
-func (c *Codec) writeXML(b *bytes.Buffer, v reflect.Value) error {
+// writeXML writes what is inside of a member's element. F is the member; nil
+// for the whole answer.
+func (c *Codec) writeXML(b *bytes.Buffer, f *field, v reflect.Value) error {
 	switch {
 	case v.Type() == timeType:
 		b.WriteString(v.Interface().(time.Time).UTC().Format("2006-01-02T15:04:05.999Z"))
 		return nil
 	case v.Kind() == reflect.Pointer:
-		return c.writeXML(b, v.Elem())
+		return c.writeXML(b, f, v.Elem())
 	case v.Kind() == reflect.Struct:
-		for _, f := range c.planOf(v.Type()).fields {
-			if member := v.Field(f.index); !absent(member) {
-				if err := c.element(b, f.wire, member); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	case v.Kind() == reflect.Slice && v.Type() != bytesType:
-		for i := range v.Len() {
-			if err := c.element(b, "member", v.Index(i)); err != nil {
+		p := c.planOf(v.Type())
+		for i := range p.fields {
+			if err := c.member(b, &p.fields[i], v.Field(p.fields[i].index)); err != nil {
 				return err
 			}
 		}
 		return nil
+	case v.Kind() == reflect.Slice && v.Type() != bytesType:
+		return c.items(b, f.item, v)
+	case v.Kind() == reflect.Map:
+		return c.entries(b, f, "entry", v)
 	case v.Kind() == reflect.String:
 		return xml.EscapeText(b, []byte(v.String()))
+	case v.Kind() == reflect.Interface:
+		return fmt.Errorf("a union of type %s has no form in XML here", v.Type())
 	}
 	scalar, err := c.append(nil, v)
 	b.Write(bytes.Trim(scalar, `"`))
 	return err
 }
 
-func (c *Codec) element(b *bytes.Buffer, name string, v reflect.Value) error {
+// member writes a member of a structure: its element, or, of a flattened list
+// or map, one for each item.
+func (c *Codec) member(b *bytes.Buffer, f *field, v reflect.Value) error {
+	switch {
+	case absent(v):
+		return nil
+	case f.flat && v.Kind() == reflect.Slice:
+		return c.items(b, f.xml, v)
+	case f.flat && v.Kind() == reflect.Map:
+		return c.entries(b, f, f.xml, v)
+	}
+	return c.element(b, f.xml, f, v)
+}
+
+func (c *Codec) items(b *bytes.Buffer, name string, v reflect.Value) error {
+	inner := &field{item: c.usualItem(), key: "key", value: "value"}
+	for i := range v.Len() {
+		if err := c.element(b, name, inner, v.Index(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Codec) entries(b *bytes.Buffer, f *field, name string, v reflect.Value) error {
+	inner := &field{item: c.usualItem(), key: "key", value: "value"}
+	for _, key := range sortedKeys(v) {
+		b.WriteString("<" + name + ">")
+		if err := errors.Join(c.element(b, f.key, inner, key), c.element(b, f.value, inner, v.MapIndex(key))); err != nil {
+			return err
+		}
+		b.WriteString("</" + name + ">")
+	}
+	return nil
+}
+
+func (c *Codec) element(b *bytes.Buffer, name string, f *field, v reflect.Value) error {
 	b.WriteString("<" + name + ">")
-	if err := c.writeXML(b, v); err != nil {
+	if err := c.writeXML(b, f, v); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	b.WriteString("</" + name + ">")

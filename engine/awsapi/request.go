@@ -1,6 +1,7 @@
 package awsapi
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,11 +36,7 @@ func newRequest(r *http.Request, body []byte, services []*Service) *request {
 		req.protocol = queryProtocol{}
 		req.form = readForm(r, body)
 		req.name = req.form.Get("Action")
-		for _, s := range services {
-			if s.Version != "" && s.Version == req.form.Get("Version") {
-				req.service = s
-			}
-		}
+		req.service = queryService(services, signedService(r), req.form.Get("Version"))
 		return req
 	}
 	version := "1.1"
@@ -58,6 +55,42 @@ func newRequest(r *http.Request, body []byte, services []*Service) *request {
 	}
 	req.protocol = jsonProtocol{version: version}
 	return req
+}
+
+// queryService finds the service of a query. The version tells it, if only one
+// service has that; the signature's scope tells apart those that share one. (It
+// has not been verified yet: until then it only chooses the words of a refusal.)
+func queryService(services []*Service, signed, version string) *Service {
+	var found *Service
+	for _, s := range services {
+		if s.Version != "" && s.Version == version && (found == nil || s.Name == signed) {
+			found = s
+		}
+	}
+	return found
+}
+
+// signedService is the service that a request says it was signed for.
+func signedService(r *http.Request) string {
+	text := r.Header.Get("Authorization") + r.URL.Query().Get("X-Amz-Credential")
+	_, text, _ = strings.Cut(text, "/")
+	parts := strings.SplitN(text, "/", 4) // day, region, service, aws4_request
+	if len(parts) < 4 {
+		return ""
+	}
+	return parts[2]
+}
+
+// parameters are those of the operation. What the service has in its path
+// (SQS's clients post to a queue's URL) is one of them.
+func (req *request) parameters() url.Values {
+	member := req.service.PathMember
+	if member == "" || strings.Trim(req.http.URL.Path, "/") == "" || req.form.Has(member) {
+		return req.form
+	}
+	form := maps.Clone(req.form)
+	form.Set(member, req.endpoint()+req.http.URL.Path)
+	return form
 }
 
 // targetOf is what a JSON request asks for. Presigners move the header into the
@@ -85,20 +118,17 @@ func readForm(r *http.Request, body []byte) url.Values {
 // operation finds the row of the table, for the service that the signature was
 // made for.
 func (req *request) operation(signed string) (Operation, error) {
+	if _, isQuery := req.protocol.(queryProtocol); isQuery && req.name == "" {
+		return Operation{}, &Error{
+			Code:    "MissingAction",
+			Message: "The request names no operation: give X-Amz-Target (JSON), or the parameters Action and Version (Query).",
+		}
+	}
 	if req.service == nil {
 		return Operation{}, req.unknownService(signed)
 	}
 	if req.service.Name != signed {
 		return Operation{}, invalidSignature("Credential should be scoped to correct service: '%s'.", req.service.Name)
-	}
-	_, isQuery := req.protocol.(queryProtocol)
-	if isQuery && req.service.Namespace == "" {
-		return Operation{}, &Error{
-			Code: "UnsupportedOperation",
-			Message: "This endpoint speaks " + req.service.Name + "'s JSON protocol only. Use a client that sends " +
-				"X-Amz-Target: " + req.service.Target + "." + req.name +
-				" (AWS CLI 1.31 or 2.13, boto3 1.28.82, or newer).",
-		}
 	}
 	op, ok := req.service.byName[req.name]
 	if !ok {

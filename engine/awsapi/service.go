@@ -17,9 +17,11 @@ type Service struct {
 	// query protocol.
 	JSONVersion string
 	// Version is that of the query protocol ("2011-06-15"), Namespace that of
-	// its XML answers. A Version without a Namespace is a query protocol that
-	// the service once had and that is refused here with a way out.
+	// its XML answers; empty where the service speaks only JSON.
 	Version, Namespace string
+	// PathMember is the parameter that a query may have as its path instead:
+	// "QueueUrl" for SQS.
+	PathMember string
 	// ErrorPrefix goes before the error's name in "__type"
 	// ("com.amazonaws.sqs#").
 	ErrorPrefix string

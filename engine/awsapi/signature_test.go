@@ -326,6 +326,7 @@ func TestTheQueryProtocolAnswersInXML(t *testing.T) {
 	}{
 		"wrong secret":     {wrong, http.StatusForbidden, "SignatureDoesNotMatch"},
 		"unknown key":      {unknown, http.StatusForbidden, "InvalidClientTokenId"},
+		"no action":        {form("Version=2011-06-15"), http.StatusBadRequest, "MissingAction"},
 		"unknown action":   {form("Action=AssumeRole&Version=2011-06-15"), http.StatusBadRequest, "InvalidAction"},
 		"unknown version":  {form("Action=GetCallerIdentity&Version=1999-01-01"), http.StatusBadRequest, "InvalidAction"},
 		"parameter twice":  {form("Action=GetCallerIdentity&Version=2011-06-15&A=1&A=2"), http.StatusBadRequest, "MalformedInput"},
@@ -404,26 +405,6 @@ func TestTemporaryCredentialsNameTheirTask(t *testing.T) {
 		if _, err := call(test.issued); !errors.As(err, &refused) || refused.ErrorCode() != test.code {
 			t.Errorf("%s: got %v, want %s", name, err, test.code)
 		}
-	}
-}
-
-func TestTheQueryProtocolOfSQSIsRefusedWithTheWayOut(t *testing.T) {
-	e := newEndpoint(t)
-	s := validSigning()
-	s.keys = aws.Credentials{AccessKeyID: e.keys.AccessKeyID, SecretAccessKey: e.keys.Secret}
-	s.service, s.target, s.body, s.at = "sqs", "", "Action=ListQueues&Version=2012-11-05", time.Now()
-	s.header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r := s.request(t)
-	r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", strings.TrimPrefix(e.url, "http://")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "<Code>UnsupportedOperation</Code>") ||
-		!strings.Contains(string(body), "JSON protocol only") {
-		t.Errorf("got %d %s", answer.StatusCode, body)
 	}
 }
 

@@ -23,6 +23,7 @@ func SQS(queues *queue.Set) *Service {
 	s := &sqsService{queues: queues}
 	return &Service{
 		Name: "sqs", Target: "AmazonSQS", JSONVersion: "1.0", Version: "2012-11-05",
+		Namespace: "http://queue.amazonaws.com/doc/2012-11-05/", PathMember: "QueueUrl",
 		ErrorPrefix: "com.amazonaws.sqs#", QueryCompatible: true,
 		Codec: NewCodec(nil),
 		Operations: []Operation{
