@@ -19,10 +19,10 @@ type Shortage struct {
 }
 
 // Shortage tells why Pick fails for the request. It looks at every host.
-func (f *Fleet) Shortage(r Request) Shortage {
+func (x *Index) Shortage(r Request) Shortage {
 	s := Shortage{Request: r}
-	for i := range f.hosts {
-		h := &f.hosts[i]
+	for i := range x.nodes {
+		h := &x.nodes[i]
 		if h.zone == none {
 			continue
 		}
@@ -31,7 +31,7 @@ func (f *Fleet) Shortage(r Request) Shortage {
 			s.Closed++
 			continue
 		}
-		cpu, memory, port := r.Reserved.CPU > h.free.CPU, r.Reserved.Memory > h.free.Memory, !h.open(r.Ports)
+		cpu, memory, port := r.Reserved.CPU > h.free.CPU, r.Reserved.Memory > h.free.Memory, !h.portsFree(r.Ports)
 		if cpu {
 			s.CPU++
 		}
@@ -97,14 +97,14 @@ func portList(ports []int) string {
 
 // Room is how many tasks like this would fit, at most limit. It reserves
 // nothing.
-func (f *Fleet) Room(r Request, limit int) int {
+func (x *Index) Room(r Request, limit int) int {
 	room := 0
-	for i := range f.hosts {
+	for i := range x.nodes {
 		if room >= limit {
 			return limit
 		}
-		h := &f.hosts[i]
-		if h.zone == none || h.closed || !r.Reserved.Fits(h.free) || !h.open(r.Ports) {
+		h := &x.nodes[i]
+		if h.zone == none || h.closed || !r.Reserved.Fits(h.free) || !h.portsFree(r.Ports) {
 			continue
 		}
 		room += h.fit(r, limit)
@@ -113,7 +113,7 @@ func (f *Fleet) Room(r Request, limit int) int {
 }
 
 // fit is how many tasks like this one fit on a host where one does.
-func (h *host) fit(r Request, limit int) int {
+func (h *node) fit(r Request, limit int) int {
 	if len(r.Ports) > 0 {
 		return 1
 	}

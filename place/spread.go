@@ -3,28 +3,29 @@ package place
 import "slices"
 
 // count adds to how many tasks of a group a host has.
-func (f *Fleet) count(h *host, group string, by int32) {
-	g, ok := f.group(group)
+func (f *Fleet) count(slot int32, group string, by int32) {
+	g, ok := f.groups[group]
 	if !ok {
 		if by < 0 {
 			return
 		}
 		g = f.admit(group)
 	}
-	i := slices.IndexFunc(h.groups, func(t tally) bool { return t.group == g })
+	h := &f.tallies[slot]
+	i := slices.IndexFunc(h.list, func(t tally) bool { return t.group == g })
 	if i < 0 && by < 0 {
 		return
 	}
-	if h.groupsShared {
-		h.groups, h.groupsShared = append(make([]tally, 0, len(h.groups)+4), h.groups...), false
+	if h.shared {
+		h.list, h.shared = append(make([]tally, 0, len(h.list)+4), h.list...), false
 	}
 	if i < 0 {
-		h.groups = append(h.groups, tally{group: g, count: by})
-	} else if h.groups[i].count += by; h.groups[i].count == 0 {
-		h.groups = slices.Delete(h.groups, i, i+1)
+		h.list = append(h.list, tally{group: g, count: by})
+	} else if h.list[i].count += by; h.list[i].count == 0 {
+		h.list = slices.Delete(h.list, i, i+1)
 	}
-	if !h.closed {
-		f.spread[int(g)*len(f.zones)+int(h.zone)] += by
+	if f.index.Open(slot, nil) {
+		f.spread[g][f.index.Zone(slot)] += by
 	}
 	if by > 0 {
 		f.total[g] += by
@@ -35,9 +36,9 @@ func (f *Fleet) count(h *host, group string, by int32) {
 
 // spreadOut adds (sign 1) or takes away (sign -1) all of a host's tasks in the
 // counts of its zone.
-func (f *Fleet) spreadOut(h *host, sign int32) {
-	for _, t := range h.groups {
-		f.spread[int(t.group)*len(f.zones)+int(h.zone)] += sign * t.count
+func (f *Fleet) spreadOut(slot, sign int32) {
+	for _, t := range f.tallies[slot].list {
+		f.spread[t.group][f.index.Zone(slot)] += sign * t.count
 	}
 }
 
@@ -52,7 +53,7 @@ func (f *Fleet) admit(group string) int32 {
 		g = int32(len(f.total))
 		f.total = append(f.total, 0)
 		f.names = append(f.names, group)
-		f.spread = append(f.spread, make([]int32, len(f.zones))...)
+		f.spread = append(f.spread, make([]int32, f.index.Zones()))
 	}
 	f.groups[group] = g
 	return g

@@ -83,16 +83,13 @@ func (s *service) owed() int {
 // departAll counts the tasks that are about to go: those that are leaving, and
 // those that are no longer wanted.
 func (p *pass) departAll() {
-	tasks := p.in.Cluster.Tasks
-	for i := range tasks {
-		if tasks[i].Leaving() {
-			p.depart(int32(i), "")
-		}
+	for _, task := range p.leaving {
+		p.depart(task, nil)
 	}
 	for i := range p.services {
 		s := &p.services[i]
 		for _, task := range s.stops[:s.gone] {
-			p.depart(task, s.name)
+			p.depart(task, s)
 		}
 	}
 }
@@ -103,11 +100,10 @@ func (p *pass) promise() {
 	for i := range p.services {
 		s := &p.services[i]
 		for range s.owed() {
-			id, ok := p.room.spare.Pick(s.request())
+			h, ok := p.room.spare.Pick(s.request(), s.spread)
 			if !ok {
 				break
 			}
-			h := p.room.ids[id]
 			if s.fixed {
 				p.start(s, h)
 				continue
@@ -120,10 +116,9 @@ func (p *pass) promise() {
 
 // setAside keeps a place in what is free for a task that is owed.
 func (p *pass) setAside(s *service, h int32) {
-	host := &p.hosts[h]
-	_ = p.room.spare.Reserve(host.instance.ARN, s.request())
-	host.spare = host.spare.Sub(s.size)
-	host.free = host.free.Sub(s.size)
+	p.room.spare.Take(h, s.request())
+	p.counts(s, h, 1)
+	p.hosts[h].free = p.hosts[h].free.Sub(s.size)
 	s.ghosts = append(s.ghosts, h)
 }
 
@@ -135,11 +130,10 @@ func (p *pass) redeem(s *service) int32 {
 		return noHost
 	}
 	h := s.ghosts[last]
-	host := &p.hosts[h]
 	s.ghosts = s.ghosts[:last]
-	p.room.spare.Release(host.instance.ARN, s.request())
-	host.spare = host.spare.Add(s.size)
-	host.free = host.free.Add(s.size)
+	p.room.spare.Give(h, s.request())
+	p.counts(s, h, -1)
+	p.hosts[h].free = p.hosts[h].free.Add(s.size)
 	return h
 }
 
@@ -212,12 +206,12 @@ func (p *pass) place(s *service, class []int32) bool {
 
 // find finds a host for place, and tells whether the room on it is free now.
 func (p *pass) find(s *service, class []int32) (h int32, free, ok bool) {
-	if id, ok := p.room.spare.Pick(s.request()); ok {
-		return p.room.ids[id], true, true
+	if h, ok := p.room.spare.Pick(s.request(), s.spread); ok {
+		return h, true, true
 	}
 	if !p.room.same {
-		if id, ok := p.room.coming.Pick(s.request()); ok {
-			return p.room.ids[id], false, true
+		if h, ok := p.room.coming.Pick(s.request(), s.spread); ok {
+			return h, false, true
 		}
 	}
 	h, ok = p.evict(s, class)

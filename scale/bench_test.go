@@ -2,6 +2,7 @@ package scale_test
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,11 +12,11 @@ import (
 
 // fleet builds a cluster of services with ten tasks each on hosts that are
 // nine tenths full, in three zones and twenty priorities. Growing is the part of
-// the services, in hundredths, whose demand has just doubled.
-func fleet(services, growing int) scale.Input {
-	const perHost = 100
+// the services, in hundredths, whose demand has just doubled; perHost is how
+// many tasks a host holds.
+func fleet(services, growing, perHost int) scale.Input {
 	hosts := max(3, services*10*10/9/perHost)
-	each := plimsoll.Resources{CPU: 16 * perHost, Memory: 32 * perHost}
+	each := plimsoll.Resources{CPU: int64(16 * perHost), Memory: int64(32 * perHost)}
 	size := plimsoll.Resources{CPU: 16, Memory: 32}
 	in := scale.Input{Now: noon, Readings: make(map[string][]scale.Reading, services)}
 	in.Cluster.At = noon
@@ -60,16 +61,57 @@ func BenchmarkDecide(b *testing.B) {
 	for _, growing := range []int{0, 10, 100} {
 		for _, services := range []int{10, 100, 1_000, 10_000} {
 			b.Run(fmt.Sprintf("growing=%d%%/services=%d", growing, services), func(b *testing.B) {
-				in := fleet(services, growing)
-				b.ReportAllocs()
-				b.ResetTimer()
-				for b.Loop() {
-					in.Now = in.Now.Add(time.Second)
-					in.Memory = scale.Decide(in).Memory
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*services), "ns/service")
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/decision")
+				decisions(b, fleet(services, growing, 100))
 			})
 		}
 	}
+}
+
+// BenchmarkDecideManyHosts is the same with as many hosts as services, each
+// for eleven tasks.
+func BenchmarkDecideManyHosts(b *testing.B) {
+	for _, growing := range []int{0, 10, 100} {
+		for _, hosts := range []int{100, 1_000, 10_000} {
+			b.Run(fmt.Sprintf("growing=%d%%/hosts=%d", growing, hosts), func(b *testing.B) {
+				decisions(b, fleet(hosts, growing, 11))
+			})
+		}
+	}
+}
+
+// decisions decides again and again. Beside the time that went by it reports
+// the processor's time, which other work on the machine does not change, and
+// the most memory that the process held, the input with it.
+func decisions(b *testing.B, in scale.Input) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := processorTime(b)
+	for b.Loop() {
+		in.Now = in.Now.Add(time.Second)
+		in.Memory = scale.Decide(in).Memory
+	}
+	used := processorTime(b) - before
+	n := float64(b.N)
+	b.ReportMetric(float64(used.Nanoseconds())/n/float64(len(in.Policies)), "cpu-ns/service")
+	b.ReportMetric(float64(used.Microseconds())/1000/n, "cpu-ms/decision")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/n, "ms/decision")
+	b.ReportMetric(peakMemory(b), "peak-MB")
+}
+
+// processorTime is what the process has used.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peakMemory is the most that the process has held, in MB.
+func peakMemory(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Maxrss) / 1000
 }

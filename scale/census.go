@@ -12,10 +12,8 @@ type host struct {
 	instance *plimsoll.ContainerInstance
 	zone     int32
 	open     bool
-	// empty is what is free now. free is that less what starts in this pass,
-	// and spare that less what waits for room on this host. coming is spare and
-	// what is about to be freed.
-	empty, free, spare, coming plimsoll.Resources
+	// empty is what is free now, and free is that less what starts in this pass.
+	empty, free plimsoll.Resources
 	// guard is the largest in each dimension of the tasks that a place on this
 	// host is kept for.
 	guard plimsoll.Resources
@@ -75,8 +73,8 @@ func (p *pass) rank() {
 	for i := range p.ranked {
 		p.ranked[i] = int32(i)
 	}
-	slices.SortStableFunc(p.ranked, func(a, b int32) int {
-		return p.services[a].compareRank(&p.services[b])
+	slices.SortFunc(p.ranked, func(a, b int32) int {
+		return cmp.Or(p.services[a].compareRank(&p.services[b]), cmp.Compare(a, b))
 	})
 	for k, i := range p.ranked {
 		s := &p.services[i]
@@ -127,11 +125,13 @@ func (p *pass) countHosts() map[string]int32 {
 func (p *pass) countTasks(byARN map[string]int32) {
 	tasks := p.in.Cluster.Tasks
 	p.hostOf = make([]int32, len(tasks))
+	p.ownerOf = make([]int32, len(tasks))
+	p.placed = make([]int32, 0, len(tasks))
 	used := make([]plimsoll.Resources, len(p.hosts))
 	starts := make([]int32, len(p.services)+1)
 	for i := range tasks {
 		t := &tasks[i]
-		p.hostOf[i] = noHost
+		p.hostOf[i], p.ownerOf[i] = noHost, noService
 		if !t.Live() {
 			continue
 		}
@@ -139,9 +139,18 @@ func (p *pass) countTasks(byARN map[string]int32) {
 			p.hostOf[i] = h
 			used[h] = used[h].Add(t.Reserved)
 		}
-		if index, ok := p.byName[t.Service]; ok && t.Service != "" && !t.Leaving() {
-			if p.services[index].countTask(t) && !p.displaces(i) {
-				starts[index+1]++
+		if index, ok := p.byName[t.Service]; ok && t.Service != "" {
+			p.ownerOf[i] = index
+		}
+		switch {
+		case t.Leaving():
+			p.leaving = append(p.leaving, int32(i))
+		case p.ownerOf[i] != noService && p.services[p.ownerOf[i]].countTask(t):
+			if p.displaces(i) {
+				p.services[p.ownerOf[i]].displaced++
+			} else {
+				p.placed = append(p.placed, int32(i))
+				starts[p.ownerOf[i]+1]++
 			}
 		}
 	}
@@ -151,7 +160,7 @@ func (p *pass) countTasks(byARN map[string]int32) {
 			left := registered.Sub(used[i])
 			h.free = plimsoll.Resources{CPU: min(h.free.CPU, left.CPU), Memory: min(h.free.Memory, left.Memory)}
 		}
-		h.empty, h.spare, h.coming = h.free, h.free, h.free
+		h.empty = h.free
 	}
 	p.listTasks(starts)
 }
@@ -166,19 +175,9 @@ func (p *pass) listTasks(starts []int32) {
 	for i := range p.services {
 		p.services[i].tasks = list[starts[i]:starts[i]:starts[i+1]]
 	}
-	for i := range p.in.Cluster.Tasks {
-		t := &p.in.Cluster.Tasks[i]
-		if t.Service == "" || t.ContainerInstance == "" || !t.Live() || t.Leaving() {
-			continue
-		}
-		if index, ok := p.byName[t.Service]; ok {
-			s := &p.services[index]
-			if p.displaces(i) {
-				s.displaced++
-				continue
-			}
-			s.tasks = append(s.tasks, int32(i))
-		}
+	for _, i := range p.placed {
+		s := &p.services[p.ownerOf[i]]
+		s.tasks = append(s.tasks, i)
 	}
 }
 

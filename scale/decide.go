@@ -38,13 +38,17 @@ type pass struct {
 	tail  int
 	hosts []host
 	zones []string
-	// hostOf is the host of each task of the snapshot, noHost without one.
-	hostOf []int32
-	room   room
+	// hostOf is the host of each task of the snapshot, noHost without one;
+	// ownerOf is its service, noService without one. placed are the tasks of
+	// services on hosts that stay, leaving those that have been asked to stop.
+	hostOf, ownerOf []int32
+	placed, leaving []int32
+	room            room
 	// fails are sizes for which no victims were found; popped are the victims
 	// of the search under way.
 	fails  []plimsoll.Resources
 	popped []victim
+	order  zoneOrder
 	// top bounds what the richest of the class being served has left after
 	// giving one task.
 	top     float64
@@ -52,7 +56,10 @@ type pass struct {
 	words   []byte
 }
 
-const noHost int32 = -1
+const (
+	noHost    int32 = -1
+	noService int32 = -1
+)
 
 // service is a service of the cluster, or of the policies, in one pass.
 type service struct {
@@ -98,6 +105,8 @@ type service struct {
 	// ghosts are the hosts on which places are set aside for tasks that the
 	// platform owes.
 	ghosts []int32
+	// spread is how many tasks each zone has that stay or are placed there.
+	spread []int32
 
 	grant, desired int
 }

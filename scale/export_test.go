@@ -24,7 +24,7 @@ func Leftovers(in Input) []Left {
 	}
 	list := make([]Left, len(p.hosts))
 	for i := range p.hosts {
-		list[i] = Left{Before: before[i], Free: p.hosts[i].free, Coming: p.room.coming.Free(p.hosts[i].instance.ARN)}
+		list[i] = Left{Before: before[i], Free: p.hosts[i].free, Coming: p.room.coming.Free(int32(i))}
 	}
 	return list
 }

@@ -5,12 +5,11 @@ import (
 	"plimsoll/place"
 )
 
-// room is the cluster's capacity as two fleets of the same hosts: spare is what
+// room is the cluster's capacity as two indexes of the same hosts: spare is what
 // is free now and promised to nobody, coming is that and what is about to be
 // freed. Whatever is placed is taken out of both, so coming never has less.
 type room struct {
-	spare, coming *place.Fleet
-	ids           map[string]int32
+	spare, coming *place.Index
 	// departures are the tasks that are about to go, in lists by host.
 	departures []departure
 	// guarded are the hosts on which a place is kept for a task that is not
@@ -36,38 +35,33 @@ type departure struct {
 
 const noDeparture int32 = -1
 
-// openRoom builds the fleets. Tasks count for the spread over the zones only
-// if their service may get another.
+// openRoom builds the indexes and counts where the services' tasks are.
 func (p *pass) openRoom() {
 	hosts := make([]place.Host, len(p.hosts))
-	p.room.ids = make(map[string]int32, len(p.hosts))
 	for i := range p.hosts {
 		h := &p.hosts[i]
 		hosts[i] = place.Host{ID: h.instance.ARN, Zone: h.instance.Zone, Free: h.free, Closed: !h.open}
-		p.room.ids[h.instance.ARN] = int32(i)
 	}
-	p.room.spare = place.NewFleet(hosts)
-	if len(p.zones) > 1 {
-		for i := range p.services {
-			if s := &p.services[i]; s.needs() > 0 || s.owed() > 0 {
-				p.countSpread(s)
-			}
-		}
-	}
+	p.room.spare = place.NewIndex(hosts)
 	p.room.coming = p.room.spare.Clone()
 	p.room.same = true
 	p.room.held = int32(len(p.classes))
+	zones := len(p.zones)
+	counts := make([]int32, len(p.services)*zones)
+	for i := range p.services {
+		s := &p.services[i]
+		s.spread = counts[i*zones : (i+1)*zones]
+		for _, task := range s.tasks {
+			p.counts(s, p.hostOf[task], 1)
+		}
+	}
 }
 
-// countSpread tells the fleet where the service's tasks are. They hold their
-// capacity already, so they are reserved with none.
-func (p *pass) countSpread(s *service) {
-	for _, task := range s.tasks {
-		if h := p.hostOf[task]; h != noHost {
-			// The host is one of the fleet's and no port is asked for, so
-			// that this cannot fail.
-			_ = p.room.spare.Reserve(p.hosts[h].instance.ARN, place.Request{Group: s.name})
-		}
+// counts adds to how many tasks the service has in the host's zone. Those on
+// closed hosts do not count: they are about to leave.
+func (p *pass) counts(s *service, h int32, by int32) {
+	if host := &p.hosts[h]; host.open {
+		s.spread[host.zone] += by
 	}
 }
 
@@ -92,36 +86,35 @@ func (p *pass) measure() {
 
 // request is one task of the service.
 func (s *service) request() place.Request {
-	return place.Request{Group: s.name, Reserved: s.size}
+	return place.Request{Reserved: s.size}
 }
 
-// depart counts a task's capacity as about to be freed. The group is the
-// service that it was counted for in the spread over the zones, if it was.
-func (p *pass) depart(task int32, group string) {
+// depart counts a task's capacity as about to be freed. s is its service, nil
+// if it was not counted as one that stays.
+func (p *pass) depart(task int32, s *service) {
 	h := p.hostOf[task]
 	if h == noHost {
 		return
 	}
-	size := p.in.Cluster.Tasks[task].Reserved
+	if s != nil {
+		p.counts(s, h, -1)
+	}
+	p.room.coming.Give(h, place.Request{Reserved: p.in.Cluster.Tasks[task].Reserved})
 	host := &p.hosts[h]
-	p.room.coming.Release(host.instance.ARN, place.Request{Group: group, Reserved: size})
-	host.coming = host.coming.Add(size)
 	p.room.departures = append(p.room.departures, departure{task: task, older: host.freeing})
 	host.freeing = int32(len(p.room.departures) - 1)
 	p.room.same = false
 }
 
-// remain undoes the depart of a task.
-func (p *pass) remain(task int32, group string) {
+// remain undoes the depart of a service's task.
+func (p *pass) remain(task int32, s *service) {
 	h := p.hostOf[task]
 	if h == noHost {
 		return
 	}
-	size := p.in.Cluster.Tasks[task].Reserved
-	host := &p.hosts[h]
-	_ = p.room.coming.Reserve(host.instance.ARN, place.Request{Group: group, Reserved: size})
-	host.coming = host.coming.Sub(size)
-	for link := &host.freeing; *link != noDeparture; link = &p.room.departures[*link].older {
+	p.counts(s, h, 1)
+	p.room.coming.Take(h, place.Request{Reserved: p.in.Cluster.Tasks[task].Reserved})
+	for link := &p.hosts[h].freeing; *link != noDeparture; link = &p.room.departures[*link].older {
 		if p.room.departures[*link].task == task {
 			*link = p.room.departures[*link].older
 			return
@@ -129,14 +122,11 @@ func (p *pass) remain(task int32, group string) {
 	}
 }
 
-// reserve takes a place for the service on a host, in both fleets.
+// reserve takes a place for the service on a host, in both indexes.
 func (p *pass) reserve(s *service, h int32) {
-	host := &p.hosts[h]
-	r := s.request()
-	_ = p.room.spare.Reserve(host.instance.ARN, r)
-	_ = p.room.coming.Reserve(host.instance.ARN, r)
-	host.spare = host.spare.Sub(s.size)
-	host.coming = host.coming.Sub(s.size)
+	p.room.spare.Take(h, s.request())
+	p.room.coming.Take(h, s.request())
+	p.counts(s, h, 1)
 }
 
 // start takes a place that is free now.
@@ -149,16 +139,16 @@ func (p *pass) start(s *service, h int32) {
 // go for it.
 func (p *pass) await(s *service, h int32) {
 	host := &p.hosts[h]
+	spare := p.room.spare.Free(h)
 	missing := plimsoll.Resources{
-		CPU:    s.size.CPU - max(0, host.spare.CPU),
-		Memory: s.size.Memory - max(0, host.spare.Memory),
+		CPU:    s.size.CPU - max(0, spare.CPU),
+		Memory: s.size.Memory - max(0, spare.Memory),
 	}
 	for host.freeing != noDeparture && (missing.CPU > 0 || missing.Memory > 0) {
 		d := p.room.departures[host.freeing]
 		host.freeing = d.older
-		t := &p.in.Cluster.Tasks[d.task]
-		missing = missing.Sub(t.Reserved)
-		s.notes.waitsFor = addShare(s.notes.waitsFor, p.ownerOf(t), 1)
+		missing = missing.Sub(p.in.Cluster.Tasks[d.task].Reserved)
+		s.notes.waitsFor = addShare(s.notes.waitsFor, p.ownerOf[d.task], 1)
 	}
 	p.reserve(s, h)
 }
@@ -178,17 +168,6 @@ func larger(a, b plimsoll.Resources) plimsoll.Resources {
 	return plimsoll.Resources{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory)}
 }
 
-// ownerOf is the index of a task's service, or -1.
-func (p *pass) ownerOf(t *plimsoll.Task) int32 {
-	if t.Service == "" {
-		return -1
-	}
-	if index, ok := p.byName[t.Service]; ok {
-		return index
-	}
-	return -1
-}
-
 // disturbs tells whether one more task of the service, asked for now, could be
 // put by the platform into the place of a task of higher rank that is not there
 // yet, and leave that one without. That is so where it fits now and does not
@@ -203,7 +182,7 @@ func (p *pass) disturbs(s *service) bool {
 	}
 	for _, h := range p.room.guarded {
 		host := &p.hosts[h]
-		if !host.guard.Fits(s.size) && s.size.Fits(host.empty) && !s.size.Times(s.starts+1).Fits(host.spare) {
+		if !host.guard.Fits(s.size) && s.size.Fits(host.empty) && !s.size.Times(s.starts+1).Fits(p.room.spare.Free(h)) {
 			p.room.held = s.class
 			return true
 		}

@@ -3,6 +3,7 @@ package scale
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // maxLooks bounds how many services of a class are looked at for a single task
@@ -32,10 +33,10 @@ func (p *pass) orderStops(s *service) {
 	}
 	s.ordered = true
 	tasks := p.in.Cluster.Tasks
-	balance := make([]int, len(p.zones)+1)
+	p.order.reset(len(p.zones) + 1)
 	stops := make([]int32, 0, len(s.tasks))
 	for _, i := range s.tasks {
-		balance[p.zoneOf(i)]++
+		p.order.left[p.zoneOf(i)]++
 		if !tasks[i].Protected {
 			stops = append(stops, i)
 		}
@@ -43,12 +44,12 @@ func (p *pass) orderStops(s *service) {
 	slices.SortFunc(stops, func(a, b int32) int {
 		return cmp.Or(
 			tasks[b].CreatedAt.Compare(tasks[a].CreatedAt),
-			cmp.Compare(tasks[b].ARN, tasks[a].ARN),
+			strings.Compare(tasks[b].ARN, tasks[a].ARN),
 		)
 	})
 	s.stops = stops
 	if len(p.zones) > 1 {
-		s.stops = p.balanceZones(stops, balance)
+		p.balanceZones(stops)
 	}
 }
 
@@ -60,30 +61,50 @@ func (p *pass) zoneOf(task int32) int {
 	return len(p.zones)
 }
 
+// zoneOrder is what balanceZones works with, kept from one service to the next.
+// Each has an entry for every zone: how many tasks are left, which places in
+// young are the zone's, and how many of those are done.
+type zoneOrder struct {
+	left  []int
+	zone  [][]int32
+	done  []int
+	young []int32
+}
+
+// reset empties it for so many zones.
+func (o *zoneOrder) reset(zones int) {
+	if len(o.left) != zones {
+		o.left, o.zone, o.done = make([]int, zones), make([][]int32, zones), make([]int, zones)
+	}
+	for z := range zones {
+		o.left[z], o.zone[z], o.done[z] = 0, o.zone[z][:0], 0
+	}
+}
+
 // balanceZones reorders stops, which are the youngest first, so that each goes
 // from the zone with the most tasks left.
-func (p *pass) balanceZones(stops []int32, balance []int) []int32 {
-	byZone := make([][]int32, len(balance)) // indexes into stops
+func (p *pass) balanceZones(stops []int32) {
+	o := &p.order
+	o.young = append(o.young[:0], stops...)
 	for i, task := range stops {
 		z := p.zoneOf(task)
-		byZone[z] = append(byZone[z], int32(i))
+		o.zone[z] = append(o.zone[z], int32(i))
 	}
-	ordered := make([]int32, 0, len(stops))
-	for range stops {
-		best := -1
-		for z, list := range byZone {
-			switch {
-			case len(list) == 0:
-			case best < 0, balance[z] > balance[best],
-				balance[z] == balance[best] && list[0] < byZone[best][0]:
-				best = z
+	for k := range stops {
+		best, first := -1, int32(0)
+		for z, places := range o.zone {
+			if o.done[z] == len(places) {
+				continue
+			}
+			next := places[o.done[z]]
+			if best < 0 || o.left[z] > o.left[best] || o.left[z] == o.left[best] && next < first {
+				best, first = z, next
 			}
 		}
-		ordered = append(ordered, stops[byZone[best][0]])
-		byZone[best] = byZone[best][1:]
-		balance[best]--
+		stops[k] = o.young[first]
+		o.done[best]++
+		o.left[best]--
 	}
-	return ordered
 }
 
 // evict finds the fewest tasks of others that make room for one of s, and
@@ -172,7 +193,7 @@ func (p *pass) takeFrom(s *service, class []int32, wants, deep bool) (int32, boo
 		p.orderStops(v)
 		for v.gives(deep) {
 			h := p.hostOf[p.pop(v)]
-			if h != noHost && p.hosts[h].open && s.size.Fits(p.hosts[h].coming) {
+			if h != noHost && p.hosts[h].open && s.size.Fits(p.room.coming.Free(h)) {
 				p.spoils(s, h)
 				return h, true
 			}
@@ -210,7 +231,7 @@ func (v *service) gives(deep bool) bool {
 func (p *pass) suffices(s *service, task int32) bool {
 	h := p.hostOf[task]
 	return h != noHost && p.hosts[h].open &&
-		s.size.Fits(p.hosts[h].coming.Add(p.in.Cluster.Tasks[task].Reserved))
+		s.size.Fits(p.room.coming.Free(h).Add(p.in.Cluster.Tasks[task].Reserved))
 }
 
 // pop takes the next task of v.
@@ -219,7 +240,7 @@ func (p *pass) pop(v *service) int32 {
 	v.gone++
 	v.taken++
 	v.held--
-	p.depart(task, v.name)
+	p.depart(task, v)
 	p.popped = append(p.popped, victim{service: v.index, task: task})
 	return task
 }
@@ -230,7 +251,7 @@ func (p *pass) unpop(v *service) {
 	v.taken--
 	v.held++
 	p.tail = max(p.tail, int(v.position)+1)
-	p.remain(v.stops[v.gone], v.name)
+	p.remain(v.stops[v.gone], v)
 }
 
 // giveBack undoes the last n pops.
@@ -264,7 +285,7 @@ func (p *pass) dispensable(s *service, task, h int32) bool {
 	if p.hostOf[task] != h {
 		return true
 	}
-	return s.size.Fits(p.hosts[h].coming.Sub(p.in.Cluster.Tasks[task].Reserved))
+	return s.size.Fits(p.room.coming.Free(h).Sub(p.in.Cluster.Tasks[task].Reserved))
 }
 
 // level takes tasks of the equal with the largest share for s, as long as that
@@ -296,7 +317,7 @@ func (p *pass) level(s *service, class []int32) (int32, bool) {
 	p.popped = p.popped[:0]
 	for v.gives(false) && v.share()-v.weight >= s.share()+s.weight-rounding {
 		h := p.hostOf[p.pop(v)]
-		if h != noHost && p.hosts[h].open && s.size.Fits(p.hosts[h].coming) {
+		if h != noHost && p.hosts[h].open && s.size.Fits(p.room.coming.Free(h)) {
 			p.spoils(s, h)
 			return h, true
 		}
