@@ -2,8 +2,9 @@
 // the signature of each request (AWS Signature Version 4), finds the operation
 // that it asks for, decodes the input into the AWS SDK's own types, and writes
 // the output, or the error, in the protocol that the client speaks. Services are
-// tables of operations that are given to it; the tables of SQS and STS are here,
-// that of ECS is in engine/ecsapi. It must not know of the state machine, of
+// tables of operations that are given to it, a set of them (a World) for each
+// account and region if need be; the tables of SQS and STS are here, that of ECS
+// is in engine/ecsapi. It must not know of the state machine, of
 // placement, or of the control loop.
 package awsapi
 
@@ -27,8 +28,15 @@ const DefaultMaxBody = 8 << 20
 
 // Options are what an API is made with.
 type Options struct {
-	// Region is the one region that the endpoint serves ("us-east-1").
+	// Region is the one region that the endpoint serves ("us-east-1") where
+	// Worlds is nil.
 	Region string
+	// Worlds has the services of each account in each region; nil: the services
+	// that New is given are those of every account, in Region.
+	Worlds Worlds
+	// Admit refuses a request of a caller who has used up the quota of
+	// requests; nil: nobody is refused. It is called once the signature holds.
+	Admit func(Caller) error
 	// Credentials finds the secret of an access key.
 	Credentials Credentials
 	// Now is the clock that signatures are checked against; nil is time.Now.
@@ -45,6 +53,9 @@ type Options struct {
 type API struct {
 	verifier verifier
 	services []*Service
+	world    *World // nil: worlds has them
+	worlds   Worlds
+	admit    func(Caller) error
 	now      func() time.Time
 	random   io.Reader
 	maxBody  int64
@@ -57,15 +68,15 @@ var _ http.Handler = (*API)(nil)
 // target prefix, or two operations of one name in a service, are a mistake of
 // the caller's and an error.
 func New(o Options, services ...*Service) (*API, error) {
-	if o.Region == "" {
+	if o.Region == "" && o.Worlds == nil {
 		return nil, errors.New("the AWS endpoint needs a region, such as \"us-east-1\"")
 	}
 	if o.Credentials == nil {
 		return nil, errors.New("the AWS endpoint needs credentials: every request is verified")
 	}
 	a := &API{
-		services: services,
-		now:      o.Now, random: o.Random, maxBody: o.MaxBody, log: o.Log,
+		services: services, worlds: o.Worlds, admit: o.Admit,
+		now: o.Now, random: o.Random, maxBody: o.MaxBody, log: o.Log,
 	}
 	if a.now == nil {
 		a.now = time.Now
@@ -79,18 +90,25 @@ func New(o Options, services ...*Service) (*API, error) {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
+	if a.admit == nil {
+		a.admit = func(Caller) error { return nil }
+	}
 	a.verifier = verifier{region: o.Region, credentials: o.Credentials, now: a.now}
+	if o.Worlds != nil {
+		a.verifier.region = ""
+	}
 	targets := map[string]bool{}
 	for _, s := range services {
 		if s.Target != "" && targets[s.Target] {
 			return nil, fmt.Errorf("two services have the target prefix %q", s.Target)
 		}
 		targets[s.Target] = true
-		if err := s.index(); err != nil {
-			return nil, err
-		}
 	}
-	return a, nil
+	world, err := NewWorld(services...)
+	if o.Worlds == nil {
+		a.world = world
+	}
+	return a, err
 }
 
 // ServeHTTP answers one request.
@@ -120,10 +138,6 @@ func (a *API) answer(req *request, id string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := req.operation(scope.service)
-	if err != nil {
-		return nil, err
-	}
 	call := &Call{
 		Caller: Caller{
 			AccessKeyID: scope.accessKeyID,
@@ -131,6 +145,22 @@ func (a *API) answer(req *request, id string) (any, error) {
 			Session: credential.Session,
 		},
 		Region: scope.region, Endpoint: req.endpoint(), RequestID: id,
+	}
+	if err := a.admit(call.Caller); err != nil {
+		return nil, err
+	}
+	if err := req.check(scope.service); err != nil {
+		return nil, err
+	}
+	world := a.world
+	if world == nil {
+		if world, err = a.worlds.World(req.http.Context(), call.Account, call.Region); err != nil {
+			return nil, err
+		}
+	}
+	op, ok := world.operation(req.service.Name, req.name)
+	if !ok {
+		return nil, req.unknownOperation()
 	}
 	return op.run(req.http.Context(), call, req.decode(call))
 }

@@ -19,6 +19,8 @@ type Error struct {
 	Status int
 	// QueryStatus is the HTTP status in the query protocol; 0: as Status.
 	QueryStatus int
+	// ec2 is its name with EC2, if that is no name of ec2Codes.
+	ec2 string
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -56,10 +58,24 @@ var ec2Codes = map[string]string{
 }
 
 func (e *Error) ec2Code() string {
+	if e.ec2 != "" {
+		return e.ec2
+	}
 	if code := ec2Codes[e.queryCode()]; code != "" {
 		return code
 	}
 	return e.queryCode()
+}
+
+// ec2Status is the HTTP status with EC2.
+func (e *Error) ec2Status() int {
+	switch e.ec2Code() {
+	case "AuthFailure":
+		return http.StatusUnauthorized
+	case "RequestLimitExceeded":
+		return http.StatusServiceUnavailable
+	}
+	return e.status()
 }
 
 // fault is "Sender" or "Receiver": whose mistake it was.

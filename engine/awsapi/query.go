@@ -54,15 +54,17 @@ func (p queryProtocol) writeError(w http.ResponseWriter, req *request, id string
 		namespace = req.service.Namespace
 	}
 	var b, message bytes.Buffer
+	status := e.queryStatus()
 	_ = xml.EscapeText(&message, []byte(e.Message)) // a bytes.Buffer takes everything
 	if req.service != nil && req.service.Codec.ec2 {
+		status = e.ec2Status()
 		fmt.Fprintf(&b, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>`,
 			e.ec2Code(), message.Bytes(), id)
 	} else {
 		fmt.Fprintf(&b, `<ErrorResponse xmlns="%s"><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>`,
 			namespace, e.fault(), e.queryCode(), message.Bytes(), id)
 	}
-	p.send(w, e.queryStatus(), b.Bytes())
+	p.send(w, status, b.Bytes())
 }
 
 func (queryProtocol) send(w http.ResponseWriter, status int, body []byte) {

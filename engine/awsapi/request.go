@@ -115,26 +115,22 @@ func readForm(r *http.Request, body []byte) url.Values {
 	return form
 }
 
-// operation finds the row of the table, for the service that the signature was
-// made for.
-func (req *request) operation(signed string) (Operation, error) {
+// check refuses a request for no service here, or for another one than the
+// signature was made for.
+func (req *request) check(signed string) error {
 	if _, isQuery := req.protocol.(queryProtocol); isQuery && req.name == "" {
-		return Operation{}, &Error{
+		return &Error{
 			Code:    "MissingAction",
 			Message: "The request names no operation: give X-Amz-Target (JSON), or the parameters Action and Version (Query).",
 		}
 	}
 	if req.service == nil {
-		return Operation{}, req.unknownService(signed)
+		return req.unknownService(signed)
 	}
 	if req.service.Name != signed {
-		return Operation{}, invalidSignature("Credential should be scoped to correct service: '%s'.", req.service.Name)
+		return invalidSignature("Credential should be scoped to correct service: '%s'.", req.service.Name)
 	}
-	op, ok := req.service.byName[req.name]
-	if !ok {
-		return op, req.unknownOperation()
-	}
-	return op, nil
+	return nil
 }
 
 func (req *request) unknownOperation() *Error {

@@ -2,7 +2,6 @@ package awsapi
 
 import (
 	"context"
-	"fmt"
 )
 
 // Service is a table of operations and how they go over the wire.
@@ -30,19 +29,6 @@ type Service struct {
 	QueryCompatible bool
 	Codec           *Codec
 	Operations      []Operation
-
-	byName map[string]Operation
-}
-
-func (s *Service) index() error {
-	s.byName = make(map[string]Operation, len(s.Operations))
-	for _, op := range s.Operations {
-		if _, twice := s.byName[op.Name]; twice {
-			return fmt.Errorf("service %q has the operation %q twice", s.Name, op.Name)
-		}
-		s.byName[op.Name] = op
-	}
-	return nil
 }
 
 // Operation is one row of a service's table.

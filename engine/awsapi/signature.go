@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,11 +15,11 @@ import (
 )
 
 // maxSkew is how far a signature's time may be from the endpoint's.
-const maxSkew = 15 * time.Minute
+const maxSkew = 5 * time.Minute
 
 // verifier checks signatures. Every refusal is in AWS's words and codes.
 type verifier struct {
-	region      string
+	region      string // the one that is served; empty: every one
 	credentials Credentials
 	now         func() time.Time
 }
@@ -38,14 +39,15 @@ func (v *verifier) verify(r *http.Request, body []byte) (Credential, scope, erro
 	if refusal != nil {
 		return Credential{}, scope{}, refusal
 	}
+	stated := statedPayload(r.Header, query)
 	for _, check := range []*Error{
-		v.checkTime(a), v.checkRegion(a), checkSignedHeaders(a, r.Header), checkPayload(r.Header, body),
+		v.checkTime(a), v.checkRegion(a), checkSignedHeaders(a, r.Header), checkPayload(stated, body),
 	} {
 		if check != nil {
 			return Credential{}, scope{}, check
 		}
 	}
-	want := sign(credential.Secret, a, canonicalRequest(r, a, payloadHash(r.Header, body)))
+	want := sign(credential.Secret, a, canonicalRequest(r, a, payloadHash(stated, body)))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(a.signature)) != 1 {
 		return Credential{}, scope{}, invalidSignature("The request signature we calculated does not match the signature " +
 			"you provided. Check your AWS Secret Access Key and signing method. " +
@@ -81,7 +83,7 @@ func (v *verifier) checkTime(a authorization) *Error {
 			"'%s' != '%s', from '%s'.", a.day, a.at.Format(dayFormat), a.at.Format(timeFormat))
 	}
 	if a.at.After(now.Add(maxSkew)) {
-		return invalidSignature("Signature not yet current: %s is still later than %s (%s + 15 min.)",
+		return invalidSignature("Signature not yet current: %s is still later than %s (%s + 5 min.)",
 			a.at.Format(timeFormat), now.Add(maxSkew).Format(timeFormat), now.Format(timeFormat))
 	}
 	if a.presigned {
@@ -91,14 +93,22 @@ func (v *verifier) checkTime(a authorization) *Error {
 		return nil
 	}
 	if a.at.Before(now.Add(-maxSkew)) {
-		return invalidSignature("Signature expired: %s is now earlier than %s (%s - 15 min.)",
+		e := invalidSignature("Signature expired: %s is now earlier than %s (%s - 5 min.)",
 			a.at.Format(timeFormat), now.Add(-maxSkew).Format(timeFormat), now.Format(timeFormat))
+		e.ec2 = "RequestExpired"
+		return e
 	}
 	return nil
 }
 
+// regionName is the form of a region's name: us-east-1, us-gov-west-1.
+var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
+
 func (v *verifier) checkRegion(a authorization) *Error {
-	if a.region != v.region {
+	switch {
+	case v.region == "" && !regionName.MatchString(a.region):
+		return invalidSignature("Credential should be scoped to a valid region, such as us-east-1. Got '%s'.", a.region)
+	case v.region != "" && a.region != v.region:
 		return invalidSignature("Credential should be scoped to a valid region. This endpoint serves '%s'; "+
 			"the request was signed for '%s': set AWS_REGION=%s.", v.region, a.region, v.region)
 	}
@@ -119,19 +129,34 @@ func checkSignedHeaders(a authorization, h http.Header) *Error {
 	return nil
 }
 
-// checkPayload holds the payload hash that a client states against the body.
-// None of the services here takes an unsigned or a streamed payload.
-func checkPayload(h http.Header, body []byte) *Error {
-	stated := h.Get("X-Amz-Content-Sha256")
-	if stated == "" || stated == hexHash(body) {
-		return nil
+// statedPayload is what a client says the hash of the body is.
+func statedPayload(h http.Header, query url.Values) string {
+	if stated := h.Get("X-Amz-Content-Sha256"); stated != "" {
+		return stated
 	}
-	return invalidSignature("The provided 'x-amz-content-sha256' header, '%s', does not match what was computed: '%s'. "+
-		"Unsigned and streamed payloads are not accepted.", stated, hexHash(body))
+	return query.Get("X-Amz-Content-Sha256")
 }
 
-func payloadHash(h http.Header, body []byte) string {
-	if stated := h.Get("X-Amz-Content-Sha256"); stated != "" {
+// checkPayload holds the payload hash that a client states against the body.
+// As with AWS, an unsigned payload is for S3 and for operations that are marked
+// so, and a streamed one for S3; no service here has either.
+func checkPayload(stated string, body []byte) *Error {
+	switch {
+	case stated == "" || stated == hexHash(body):
+		return nil
+	case strings.HasPrefix(stated, "STREAMING-"):
+		return invalidSignature("The payload is signed as '%s': streamed payloads are not accepted by this service. "+
+			"Send the body whole, with its SHA-256.", stated)
+	case stated == "UNSIGNED-PAYLOAD":
+		return invalidSignature("The payload is signed as '%s': no operation of this service takes an unsigned payload. "+
+			"Sign the body's SHA-256.", stated)
+	}
+	return invalidSignature("The provided 'x-amz-content-sha256' header, '%s', does not match what was computed: '%s'.",
+		stated, hexHash(body))
+}
+
+func payloadHash(stated string, body []byte) string {
+	if stated != "" {
 		return stated // equal to the body's, or checkPayload has refused it
 	}
 	return hexHash(body)

@@ -140,8 +140,8 @@ func TestAWellSignedRequestIsServed(t *testing.T) {
 		"a path to be encoded": func(s *signing) { s.path = "/123456789012/a%20b/%C3%A9+c" },
 		"spaces in a header":   func(s *signing) { s.header.Set("X-Amz-Meta", "  a   b  ") },
 		"two values":           func(s *signing) { s.header["X-Amz-Meta"] = []string{"b", "a"} },
-		"14 minutes late":      func(s *signing) { s.at = noon.Add(-14 * time.Minute) },
-		"14 minutes early":     func(s *signing) { s.at = noon.Add(14 * time.Minute) },
+		"4 minutes late":       func(s *signing) { s.at = noon.Add(-4 * time.Minute) },
+		"4 minutes early":      func(s *signing) { s.at = noon.Add(4 * time.Minute) },
 		"an empty body":        func(s *signing) { s.body = "" },
 		"a stated payload hash": func(s *signing) {
 			s.before = func(r *http.Request) {
@@ -210,13 +210,19 @@ func TestARequestThatIsNotWellSignedIsRefused(t *testing.T) {
 		"host unsigned":           {inAuthorization("host;", ""), invalid},
 		"another signature":       {inAuthorization("Signature=", "Signature=0"), invalid},
 		"two authorizations":      {func(s *signing) { s.after = func(r *http.Request) { r.Header.Add("Authorization", "x") } }, incomplete},
-		"16 minutes late":         {func(s *signing) { s.at = noon.Add(-16 * time.Minute) }, invalid},
-		"16 minutes early":        {func(s *signing) { s.at = noon.Add(16 * time.Minute) }, invalid},
+		"6 minutes late":          {func(s *signing) { s.at = noon.Add(-6 * time.Minute) }, invalid},
+		"6 minutes early":         {func(s *signing) { s.at = noon.Add(6 * time.Minute) }, invalid},
 		"a scope of another day":  {inAuthorization("/20260301/", "/20260302/"), invalid},
 		"another region":          {func(s *signing) { s.region = "eu-west-1" }, invalid},
 		"another service":         {func(s *signing) { s.service = "sqs" }, invalid},
 		"an unsigned payload": {func(s *signing) {
 			s.before = func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") }
+		}, invalid},
+		"a streamed payload": {func(s *signing) {
+			s.before = func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD") }
+		}, invalid},
+		"presigned, unsigned payload": {func(s *signing) {
+			s.presign, s.path = true, "/?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"
 		}, invalid},
 		"presigned and expired":     {func(s *signing) { s.presign, s.expires, s.at = true, "60", noon.Add(-61*time.Second) }, "RequestExpired"},
 		"presigned for the future":  {func(s *signing) { s.presign, s.at = true, noon.Add(16*time.Minute) }, invalid},
