@@ -36,6 +36,9 @@ const (
 	// TagDigest is a digest of what was deployed, on the task definition, so that an
 	// unchanged service is left alone.
 	TagDigest = "plimsoll:digest"
+	// TagReleased is on a task that has asked to be counted out: its work is over,
+	// it takes no more, and ends by itself. Its value is when it asked.
+	TagReleased = "plimsoll:released"
 )
 
 // LowestPriority is the priority of a service that names none.
@@ -82,14 +85,16 @@ type Task struct {
 	// is when that lapses (zero: not protected).
 	Protected      bool
 	ProtectedUntil time.Time
-	Reserved       Resources
-	Endpoints      []Endpoint
-	CreatedAt      time.Time
-	StartedAt      time.Time // RUNNING was reached
-	StoppingAt     time.Time
-	StoppedAt      time.Time
-	StopCode       string
-	StoppedReason  string
+	// Released tells that the task has asked to be counted out (TagReleased).
+	Released      bool
+	Reserved      Resources
+	Endpoints     []Endpoint
+	CreatedAt     time.Time
+	StartedAt     time.Time // RUNNING was reached
+	StoppingAt    time.Time
+	StoppedAt     time.Time
+	StopCode      string
+	StoppedReason string
 	// ExitCode is that of the first essential container; nil until known.
 	ExitCode *int
 }

@@ -49,6 +49,7 @@ type Loop interface {
 	Observer
 	Journal
 	Operator
+	Releaser
 }
 
 // Logs shows what a task printed. An unknown task is an error that wraps
@@ -99,6 +100,9 @@ type Options struct {
 	// cookie that signing in sets. Without one, only requests for a loopback
 	// host name are answered.
 	Token string
+	// TaskToken, if any, tells whether a token is a task's own: with it the task
+	// may release itself, and nothing else.
+	TaskToken func(task, token string) bool
 	// Run names this run of the program, so that a client which comes back can
 	// tell that sequence numbers began anew. Empty: the time of New.
 	Run     string
@@ -164,6 +168,7 @@ func (s *server) routes() {
 	s.mux.HandleFunc("POST /v1/services/{name}/scale", s.scale)
 	s.mux.HandleFunc("POST /v1/services/{name}/pause", s.pause)
 	s.mux.HandleFunc("POST /v1/services/{name}/resume", s.resume)
+	s.mux.HandleFunc("POST /v1/tasks/", s.release)
 	s.mux.HandleFunc("POST /v1/shutdown", s.shutdown)
 	s.mux.HandleFunc(fallback, s.unknown)
 	s.mux.Handle("GET /metrics", s.metrics())

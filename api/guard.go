@@ -34,7 +34,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		switch {
 		case s.Token == "" && !localHost(r.Host):
 			refuse(w, faultf(http.StatusMisdirectedRequest, "host %q is not served; ask for localhost or a loopback address, or start with a token", r.Host))
-		case s.Token != "" && !s.allowed(r) && r.URL.Path != loginPath:
+		case s.Token != "" && !s.allowed(r) && !s.ownsTask(r) && r.URL.Path != loginPath:
 			s.challenge(w, r)
 		default:
 			next.ServeHTTP(w, r)
@@ -59,11 +59,17 @@ func localHost(host string) bool {
 // allowed tells whether the request has the token, in the header or as the
 // cookie.
 func (s *server) allowed(r *http.Request) bool {
-	if given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+	if given := bearer(r); given != "" {
 		return same(given, s.Token)
 	}
 	c, err := r.Cookie(s.cookieName())
 	return err == nil && same(c.Value, s.cookieValue())
+}
+
+// bearer is the bearer token of a request; empty without one.
+func bearer(r *http.Request) string {
+	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return given
 }
 
 // same compares in a time that tells nothing of where, or how far, two

@@ -21,9 +21,11 @@ type dashboard struct {
 	services []compose.Service
 	urls     map[string]string
 	token    string
-	version  string
-	shutdown func()
-	log      *slog.Logger
+	// taskToken tells a task's own token, where Plimsoll itself gives them.
+	taskToken func(task, token string) bool
+	version   string
+	shutdown  func()
+	log       *slog.Logger
 	// logs and router are there where Plimsoll itself runs the tasks and
 	// routes to them; routerPort is then the router's.
 	logs       api.Logs
@@ -35,7 +37,7 @@ type dashboard struct {
 func (d dashboard) serve(s *stack, l net.Listener) error {
 	handler, err := api.New(api.Options{
 		Loop: d.loop, Services: shown(d.services, d.routerPort), Logs: d.logs, Router: d.router, Page: web.Handler(),
-		Shutdown: d.shutdown, Token: d.token, Version: d.version, URLs: d.urls,
+		Shutdown: d.shutdown, Token: d.token, TaskToken: d.taskToken, Version: d.version, URLs: d.urls,
 		Registry: prometheus.NewRegistry(), Log: d.log,
 	})
 	if err != nil {

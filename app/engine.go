@@ -33,6 +33,7 @@ type embedded struct {
 	region  string
 	// endpoint is the URL of the API for the tasks and for Plimsoll itself.
 	endpoint string
+	agent    *ecsapi.Agent
 }
 
 // embeddedOptions are what the engine is started with. The listeners are open
@@ -48,7 +49,9 @@ type embeddedOptions struct {
 	drainTime time.Duration
 	drain     func(context.Context, engine.Drain)
 	arrived   func(queue string)
-	log       *slog.Logger
+	// release, if any, answers the tasks that release themselves.
+	release http.Handler
+	log     *slog.Logger
 }
 
 // startEngine opens the state, adopts the tasks that still run and serves the
@@ -65,10 +68,12 @@ func startEngine(ctx context.Context, s *stack, o embeddedOptions) (*embedded, e
 	e := &embedded{keys: keys, region: o.region, endpoint: o.endpoint}
 	agent, err := ecsapi.NewAgent(ecsapi.AgentOptions{
 		Secret: secret, URL: "http://" + o.agent.Addr().String(), Endpoint: o.endpoint, Region: o.region, Keys: keys,
+		Releases: o.release != nil,
 	})
 	if err != nil {
 		return nil, err
 	}
+	e.agent = agent
 	log, err := store.Open(o.state.path("engine"), store.Options{Log: o.log})
 	if err != nil {
 		return nil, err
@@ -122,6 +127,9 @@ func (e *embedded) serve(s *stack, o embeddedOptions, agent *ecsapi.Agent) error
 	serve(s, "the AWS endpoint", o.aws, &http.Server{Handler: endpoint, ReadHeaderTimeout: headTimeout}, o.log)
 	own := http.NewServeMux()
 	own.Handle("/", agent)
+	if o.release != nil {
+		own.Handle("POST /v1/tasks/", o.release)
+	}
 	own.Handle("POST /{$}", endpoint) // the same without TLS, for the tasks and for Plimsoll itself
 	own.Handle("POST /{account}/{queue}", endpoint)
 	serve(s, "the tasks' endpoint", o.agent, &http.Server{Handler: own, ReadHeaderTimeout: headTimeout}, o.log)

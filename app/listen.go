@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -104,6 +105,21 @@ func (ls listeners) close() {
 	for _, l := range ls {
 		_ = l.Close() // it is on its way out, and serves nobody
 	}
+}
+
+// lateHandler answers 503 until it is given its handler: a listener is there
+// before what it serves.
+type lateHandler struct{ handler atomic.Pointer[http.Handler] }
+
+func (l *lateHandler) set(h http.Handler) { l.handler.Store(&h) }
+
+func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h := l.handler.Load(); h != nil {
+		(*h).ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "plimsoll is starting", http.StatusServiceUnavailable)
 }
 
 func scheme(certFile string) string {

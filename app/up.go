@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
 	"plimsoll/engine"
@@ -58,7 +59,8 @@ type up struct {
 	platform *ecs.Cluster
 	router   *router.Router
 	loop     *control.Loop
-	curve    load.Curve // of the load, if there is to be one
+	release  lateHandler // the tasks' own way to the loop
+	curve    load.Curve  // of the load, if there is to be one
 	load     *load.Driver
 }
 
@@ -118,7 +120,7 @@ func (u *up) start(ctx context.Context) error {
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
 		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay,
 		drain:   func(ctx context.Context, d engine.Drain) { _ = u.router.Drain(ctx, d.TaskID) },
-		arrived: arrivals.arrived, log: u.o.Log,
+		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})
 	if err != nil {
 		u.listeners.close()
@@ -211,6 +213,7 @@ func (u *up) startLoop(arrivals *arrivals) error {
 	if err != nil {
 		return err
 	}
+	u.release.set(api.ReleaseHandler(u.loop, u.engine.agent.Owns))
 	routes := routes(u.project)
 	stepped, unsubscribe := u.loop.Subscribe()
 	go func() {
@@ -236,7 +239,7 @@ func (u *up) startLoop(arrivals *arrivals) error {
 
 func (u *up) startDashboard() error {
 	return dashboard{
-		loop: u.loop, services: u.project.Services, shutdown: u.shutdown, token: u.o.Token, version: u.o.Version,
+		loop: u.loop, taskToken: u.engine.agent.Owns, services: u.project.Services, shutdown: u.shutdown, token: u.o.Token, version: u.o.Version,
 		urls: map[string]string{onRouter: u.run.Router, onUI: u.run.UI, onAWS: u.run.AWS},
 		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], log: u.o.Log,
 	}.serve(&u.stack, u.listeners[onUI])

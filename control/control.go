@@ -19,6 +19,10 @@ import (
 // control.
 var ErrUnknownService = errors.New("unknown service")
 
+// ErrUnknownTask is wrapped by the errors about a task that the platform does not
+// know.
+var ErrUnknownTask = errors.New("unknown task")
+
 // Options make a Loop. Platform and Services are required.
 type Options struct {
 	Platform platform.Cluster

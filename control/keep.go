@@ -24,51 +24,65 @@ type kept struct {
 
 const keptVersion = 1
 
-// load reads the file of an earlier loop. A file that cannot be understood is
-// moved aside with a warning: what it held can be lost without harm, since lost
-// memory shrinks nothing.
+// load reads the file of an earlier loop. What a damaged one held can be lost
+// without harm, since lost memory shrinks nothing.
 func load(dir string, log *slog.Logger) (kept, error) {
 	var k kept
+	_, err := readKept(dir, keptFile, keptVersion, log, &k)
+	return k, err
+}
+
+// readKept reads a file of the state folder, and tells whether it was there. A
+// file that cannot be understood is moved aside with a warning.
+func readKept[T any](dir, name string, version int, log *slog.Logger, into *T) (known bool, err error) {
 	if dir == "" {
-		return k, nil
+		return false, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return k, fmt.Errorf("make the state folder %q: %w", dir, err)
+		return false, fmt.Errorf("make the state folder %q: %w", dir, err)
 	}
-	path := filepath.Join(dir, keptFile)
+	path := filepath.Join(dir, name)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return k, nil
+		return false, nil
 	}
 	if err != nil {
-		return k, fmt.Errorf("read the loop's state: %w", err)
+		return false, fmt.Errorf("read the loop's state: %w", err)
 	}
-	err = json.Unmarshal(content, &k)
-	if err == nil && k.Version != keptVersion {
-		err = fmt.Errorf("version %d, and this program knows version %d", k.Version, keptVersion)
+	var value T
+	var written struct{ Version int }
+	if err = errors.Join(json.Unmarshal(content, &value), json.Unmarshal(content, &written)); err == nil && written.Version != version {
+		err = fmt.Errorf("version %d, and this program knows version %d", written.Version, version)
 	}
 	if err == nil {
-		return k, nil
+		*into = value
+		return true, nil
 	}
 	aside := path + ".damaged"
 	if err := os.Rename(path, aside); err != nil {
-		return kept{}, fmt.Errorf("move the damaged file aside: %w", err)
+		return false, fmt.Errorf("move the damaged file aside: %w", err)
 	}
-	log.Warn("the loop's state cannot be understood; floors and pauses are forgotten", "file", path, "moved to", aside, "error", err)
-	return kept{}, nil
+	log.Warn("the loop's state cannot be understood; what it held is forgotten", "file", path, "moved to", aside, "error", err)
+	return false, nil
 }
 
-// save puts a new file in place of the old one, whole or not at all.
+// save puts a new file in place of the old one.
 func save(dir string, k kept) error {
+	k.Version = keptVersion
+	return replaceKept(dir, keptFile, k)
+}
+
+// replaceKept replaces a file of the state folder, whole or not at all; it
+// returns when that is on disk.
+func replaceKept(dir, name string, value any) error {
 	if dir == "" {
 		return nil
 	}
-	k.Version = keptVersion
-	content, err := json.MarshalIndent(k, "", " ")
+	content, err := json.MarshalIndent(value, "", " ")
 	if err != nil {
 		return fmt.Errorf("write the loop's state: %w", err)
 	}
-	path := filepath.Join(dir, keptFile)
+	path := filepath.Join(dir, name)
 	if err := writeSynced(path+".new", content); err != nil {
 		return fmt.Errorf("write the loop's state: %w", err)
 	}

@@ -53,9 +53,12 @@ type Loop struct {
 	// step serializes the steps, and guards what only they use.
 	step    sync.Mutex
 	memory  scale.Memory
+	held    map[string]hold // services with releases, in this pass
 	own     map[string]ownWrite
 	seen    sightings
 	problem string
+
+	releases *releases
 
 	// mu guards the overrides and the subscribers; file the writing of the
 	// state file.
@@ -103,6 +106,9 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l.overrides, l.memory = kept.Overrides, kept.Memory
+	if l.releases, err = loadLedger(o); err != nil {
+		return nil, err
+	}
 	l.journal = newJournal(o.Dir, o.Log)
 	l.state.Store(&State{At: l.now(), Overrides: l.inForce(l.now()), Plan: scale.Plan{Memory: l.memory}})
 	return l, nil

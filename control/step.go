@@ -34,8 +34,10 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	l.preferOwn(now, &cluster)
 	l.saySeen(now, &cluster)
 	state.Cluster = cluster
+	decided, held := l.countReleases(ctx, now, cluster)
+	l.held = held
 	state.Plan = scale.Decide(scale.Input{
-		Now: now, Cluster: cluster, Policies: l.policies,
+		Now: now, Cluster: decided, Policies: l.policies,
 		Readings: l.readings(now), Overrides: state.Overrides, Memory: l.memory,
 	})
 	l.memory = state.Plan.Memory
@@ -95,6 +97,9 @@ func (l *Loop) act(ctx context.Context, plan *scale.Plan) {
 		if ctx.Err() != nil {
 			return // the next loop decides anew
 		}
+		if h := l.held[c.Service]; h == holdAll || h == holdGrowth && c.To > c.From {
+			continue // the next pass decides anew
+		}
 		d := Decision{Service: c.Service, From: c.From, To: c.To, Reason: c.Reason, Outcome: "done"}
 		if v := verdicts[c.Service]; v != nil {
 			d.Want, d.Grant = v.Want, v.Grant
@@ -126,6 +131,7 @@ func (l *Loop) setDesired(ctx context.Context, c scale.Change) error {
 		return err
 	}
 	l.own[c.Service] = ownWrite{from: c.From, to: c.To, at: l.now()}
+	l.releases.know(c.Service, c.To)
 	return nil
 }
 

@@ -72,6 +72,15 @@ type TagService struct {
 	Remove  []string
 }
 
+// TagTask sets and removes tags of a task, named by its ARN, and gives *Task.
+// plimsoll:released takes effect at once: the task is the first to go when its
+// service is scaled in, and is not replaced if it ends before that.
+type TagTask struct {
+	Task   string
+	Set    map[string]string
+	Remove []string
+}
+
 // DeleteService gives *Service, now DRAINING (INACTIVE when its tasks are
 // gone). Without Force a service with a desired count over 0 is refused.
 type DeleteService struct {
@@ -149,6 +158,7 @@ func (DeregisterTaskDefinition) command()      {}
 func (CreateService) command()                 {}
 func (UpdateService) command()                 {}
 func (TagService) command()                    {}
+func (TagTask) command()                       {}
 func (DeleteService) command()                 {}
 func (RunTask) command()                       {}
 func (StopTask) command()                      {}

@@ -51,8 +51,10 @@ func (m *Machine) reconcile(s *service) {
 }
 
 // current are the tasks that count for the desired count: those of the primary
-// deployment that are not on a draining instance.
-func (s *service) current() int { return s.sum.live - s.sum.stale - s.sum.displaced }
+// deployment that are not on a draining instance, and the excused.
+func (s *service) current() int {
+	return s.sum.live - s.sum.stale - s.sum.displaced + len(s.excused)
+}
 
 // healthyFloor is the fewest tasks that are to run during a deployment: ECS
 // rounds it up.

@@ -154,37 +154,41 @@ type Task struct {
 	// Seq grows with each entity made; it is the order of creation.
 	Seq uint64 `json:",omitzero"`
 	// ClientToken and Request (a digest) tell a repeated RunTask.
-	ClientToken       string              `json:",omitzero"`
-	Request           string              `json:",omitzero"`
-	ID, ARN           string              `json:",omitzero"`
-	Cluster           string              `json:",omitzero"` // name
-	TaskDefinition    string              `json:",omitzero"` // ARN
-	Family            string              `json:",omitzero"`
-	Service           string              `json:",omitzero"` // name; empty for a standalone task
-	Deployment        string              `json:",omitzero"` // id
-	Group             string              `json:",omitzero"`
-	StartedBy         string              `json:",omitzero"`
-	LaunchType        string              `json:",omitzero"`
-	ContainerInstance string              `json:",omitzero"` // ARN; empty until placed
-	Zone              string              `json:",omitzero"`
-	Priority          int                 `json:",omitzero"`
-	Reserved          plimsoll.Resources  `json:",omitzero"`
-	FixedPorts        []int               `json:",omitzero"`
-	LastStatus        plimsoll.Status     `json:",omitzero"`
-	DesiredStatus     plimsoll.Status     `json:",omitzero"`
-	Containers        []Container         `json:",omitzero"`
-	ProtectedUntil    time.Time           `json:",omitzero"` // zero: not protected
-	StopCode          string              `json:",omitzero"`
-	StoppedReason     string              `json:",omitzero"`
-	Tags              map[string]string   `json:",omitzero"`
-	Overrides         []ContainerOverride `json:",omitzero"`
-	Version           int64               `json:",omitzero"`
-	CreatedAt         time.Time           `json:",omitzero"`
-	PlacedAt          time.Time           `json:",omitzero"`
-	StartedAt         time.Time           `json:",omitzero"`
-	StoppingAt        time.Time           `json:",omitzero"`
-	ExecutionStopAt   time.Time           `json:",omitzero"`
-	StoppedAt         time.Time           `json:",omitzero"`
+	ClientToken       string             `json:",omitzero"`
+	Request           string             `json:",omitzero"`
+	ID, ARN           string             `json:",omitzero"`
+	Cluster           string             `json:",omitzero"` // name
+	TaskDefinition    string             `json:",omitzero"` // ARN
+	Family            string             `json:",omitzero"`
+	Service           string             `json:",omitzero"` // name; empty for a standalone task
+	Deployment        string             `json:",omitzero"` // id
+	Group             string             `json:",omitzero"`
+	StartedBy         string             `json:",omitzero"`
+	LaunchType        string             `json:",omitzero"`
+	ContainerInstance string             `json:",omitzero"` // ARN; empty until placed
+	Zone              string             `json:",omitzero"`
+	Priority          int                `json:",omitzero"`
+	Reserved          plimsoll.Resources `json:",omitzero"`
+	FixedPorts        []int              `json:",omitzero"`
+	LastStatus        plimsoll.Status    `json:",omitzero"`
+	DesiredStatus     plimsoll.Status    `json:",omitzero"`
+	Containers        []Container        `json:",omitzero"`
+	ProtectedUntil    time.Time          `json:",omitzero"` // zero: not protected
+	// Excused tells of a released task that has ended by itself: it still counts
+	// for the desired count, so that nothing is started in its place before the
+	// count has followed.
+	Excused         bool                `json:",omitzero"`
+	StopCode        string              `json:",omitzero"`
+	StoppedReason   string              `json:",omitzero"`
+	Tags            map[string]string   `json:",omitzero"`
+	Overrides       []ContainerOverride `json:",omitzero"`
+	Version         int64               `json:",omitzero"`
+	CreatedAt       time.Time           `json:",omitzero"`
+	PlacedAt        time.Time           `json:",omitzero"`
+	StartedAt       time.Time           `json:",omitzero"`
+	StoppingAt      time.Time           `json:",omitzero"`
+	ExecutionStopAt time.Time           `json:",omitzero"`
+	StoppedAt       time.Time           `json:",omitzero"`
 	// DrainUntil is when a DEACTIVATING task is stopped at the latest.
 	DrainUntil time.Time `json:",omitzero"`
 }

@@ -155,6 +155,10 @@ func (m *Machine) buildTask(e *Task) {
 	}
 	if !t.alive() {
 		m.stopped = append(m.stopped, t)
+		if s := home.services[t.Service]; t.Excused && s != nil {
+			s.addExcused(t)
+			m.watchExcused(t)
+		}
 		return
 	}
 	if s := home.services[t.Service]; t.Service != "" && s != nil && len(s.Deployments) > 0 {

@@ -122,6 +122,7 @@ func (m *Machine) Step(now time.Time, events []Event) Effects {
 		m.epoch++
 	}
 	m.retain()
+	m.settle()
 	m.record()
 	m.fx.Wake = m.timers.next()
 	return m.fx
@@ -179,6 +180,8 @@ func (m *Machine) command(c Command) (any, error) {
 		return answer(m.updateService(c))
 	case TagService:
 		return answer(m.tagService(c))
+	case TagTask:
+		return answer(m.tagTask(c))
 	case DeleteService:
 		return answer(m.deleteService(c))
 	case RunTask:

@@ -141,8 +141,15 @@ func (m *Machine) exited(t *task, at time.Time, ev runtime.Event) {
 	if !e.StartedAt.IsZero() {
 		ran = at.Sub(e.StartedAt)
 	}
+	counted := s != nil && !leaving && !t.stale() && !t.displaced()
 	m.finish(t)
 	if s == nil || leaving {
+		return
+	}
+	if t.released() {
+		if counted && s.Status == statusActive {
+			m.excuse(s, t)
+		}
 		return
 	}
 	if ran < provenRun {

@@ -167,6 +167,12 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 			c.b.released[id] = true
 			c.call(engine.UpdateTaskProtection{Tasks: []string{id}})
 		},
+		"release": func() {
+			c.call(engine.TagTask{Task: c.pick("task", c.taskIDs()), Set: map[string]string{plimsoll.TagReleased: "now"}})
+		},
+		"take a release back": func() {
+			c.call(engine.TagTask{Task: c.pick("task", c.taskIDs()), Remove: []string{plimsoll.TagReleased}})
+		},
 		"drain or open host": func() {
 			i := rapid.SampledFrom(c.m.Instances("")).Draw(c.t, "host")
 			status := rapid.SampledFrom([]string{"ACTIVE", "DRAINING"}).Draw(c.t, "status")

@@ -63,6 +63,8 @@ func (m *Machine) protectable(home *cluster, ref string, enabled bool) (*task, *
 		return nil, &Failure{ARN: t.ARN, Reason: reasonNotValid, Detail: "The task is stopping."}
 	case t.LastStatus == plimsoll.StatusProvisioning:
 		return nil, &Failure{ARN: t.ARN, Reason: reasonNotValid, Detail: "The task is not running yet."}
+	case enabled && t.released():
+		return nil, &Failure{ARN: t.ARN, Reason: reasonNotValid, Detail: "The task has been released."}
 	case t.svc == nil: // its service's record is lost; it is spared anyway
 		return t, nil
 	case enabled && !t.Protected(m.now) && t.svc.protected(m.now) >= t.svc.Desired:

@@ -27,6 +27,9 @@ func (m *Machine) retain() {
 }
 
 func (m *Machine) forgetTask(t *task) {
+	if t.Excused {
+		m.unexcuse(t)
+	}
 	delete(m.tasks, t.ID)
 	home := t.home
 	if at, found := slices.BinarySearchFunc(home.tasks, t.Seq, bySeq); found {

@@ -6,11 +6,12 @@ import (
 	"plimsoll"
 )
 
-// scaleIn stops that many of the service's current tasks: the unplaced first,
-// then the unprotected, so that the zones stay balanced, of a zone the youngest.
+// scaleIn stops that many of the service's current tasks: those that have been
+// released first, then the unplaced, then the unprotected, so that the zones stay balanced, of a zone the youngest.
 // Protected tasks are spared, even if more of them run than are desired.
 func (m *Machine) scaleIn(s *service, surplus int) {
-	var unplaced, placed []*task
+	surplus -= m.countOut(s, surplus)
+	var unplaced, released, placed []*task
 	protected := 0
 	for _, t := range s.tasks {
 		switch {
@@ -19,11 +20,13 @@ func (m *Machine) scaleIn(s *service, surplus int) {
 			unplaced = append(unplaced, t)
 		case t.Protected(m.now):
 			protected++
+		case t.released():
+			released = append(released, t)
 		default:
 			placed = append(placed, t)
 		}
 	}
-	var victims []*task
+	victims := released[:min(len(released), surplus)]
 	for _, t := range slices.Backward(unplaced) {
 		if len(victims) < surplus {
 			victims = append(victims, t)

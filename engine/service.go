@@ -20,6 +20,7 @@ type service struct {
 	unsettled bool
 	tasks     []*task // not stopped, in order of creation
 	waiting   []*task // those of them that have no host yet
+	excused   []*task // stopped, and still counted for the desired count
 	sum       tally
 	perDeploy map[string]*deployCount
 	// events is how many the service has had; said are those of this step.
@@ -235,6 +236,7 @@ func (m *Machine) deleteService(c DeleteService) (*Service, *Error) {
 	}
 	e := m.editService(s)
 	e.Status, e.Desired = statusDraining, 0
+	m.countOut(s, len(s.excused))
 	if c.Force {
 		for _, t := range slices.Clone(s.tasks) {
 			m.stop(t, stopScheduler, s.scalingReason())

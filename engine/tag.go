@@ -16,16 +16,9 @@ func (m *Machine) tagService(c TagService) (*Service, *Error) {
 	if s.Status == statusInactive {
 		return nil, refuse(codeServiceNotFound, "Service not found.")
 	}
-	tags := maps.Clone(s.Tags)
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	maps.Copy(tags, c.Set)
-	for _, key := range c.Remove {
-		delete(tags, key)
-	}
-	if len(tags) > maxTags {
-		return nil, refuse(codeInvalid, "The resource would have %d tags: up to %d are allowed.", len(tags), maxTags)
+	tags, refusal := changeTags(s.Tags, c.Set, c.Remove)
+	if refusal != nil {
+		return nil, refusal
 	}
 	priority, refusal := priorityOf(tags)
 	if refusal != nil {
@@ -41,4 +34,37 @@ func (m *Machine) tagService(c TagService) (*Service, *Error) {
 		m.unsettle(s)
 	}
 	return s.Service, nil
+}
+
+// tagTask changes a task's tags.
+func (m *Machine) tagTask(c TagTask) (*Task, *Error) {
+	t := m.findTask(nil, c.Task)
+	if t == nil {
+		return nil, refuse(codeInvalid, "The specified task was not found: %q.", c.Task)
+	}
+	tags, refusal := changeTags(t.Tags, c.Set, c.Remove)
+	if refusal != nil {
+		return nil, refusal
+	}
+	m.editTask(t).Tags = tags
+	if t.Excused && !t.released() {
+		m.unexcuse(t)
+	}
+	return t.Task, nil
+}
+
+// changeTags gives a copy of tags with the changes.
+func changeTags(old, put map[string]string, remove []string) (map[string]string, *Error) {
+	tags := maps.Clone(old)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	maps.Copy(tags, put)
+	for _, key := range remove {
+		delete(tags, key)
+	}
+	if len(tags) > maxTags {
+		return nil, refuse(codeInvalid, "The resource would have %d tags: up to %d are allowed.", len(tags), maxTags)
+	}
+	return tags, nil
 }

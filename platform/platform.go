@@ -52,6 +52,17 @@ type TaskStopper interface {
 	StopTask(ctx context.Context, arn, reason string) error
 }
 
+// Releaser is the optional ability to mark a task that has asked to be counted
+// out (plimsoll.Task.Released). The mark is durable, and is seen in snapshots
+// for as long as the task is. Both wrap ErrNotFound for a task that is unknown;
+// saying either again is no error.
+type Releaser interface {
+	Release(ctx context.Context, arn string) error
+	// TakeBack ends the mark: the task is one like all others again, and is
+	// replaced if it has ended.
+	TakeBack(ctx context.Context, arn string) error
+}
+
 // Protector is the optional ability to protect tasks from being stopped by
 // scale-in. Expires is ignored when protecting is false.
 type Protector interface {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
 )
@@ -36,6 +37,8 @@ type AgentOptions struct {
 	// restarts.
 	URL, Endpoint string
 	Region        string
+	// Releases tells that tasks may release themselves at URL: TaskEnv says how.
+	Releases bool
 	// Keys issues the credentials of tasks with a role.
 	Keys Issuer
 	// Now is the clock; nil is time.Now.
@@ -109,6 +112,10 @@ func (a *Agent) TaskEnv(taskID string, hasRole bool) map[string]string {
 		"AWS_DEFAULT_REGION":            a.o.Region,
 		"AWS_ENDPOINT_URL":              a.o.Endpoint,
 	}
+	if a.o.Releases {
+		env["PLIMSOLL_RELEASE_URI"] = a.o.URL + "/v1/tasks/" + taskID + "/release"
+		env["PLIMSOLL_RELEASE_TOKEN"] = a.code("release " + taskID)
+	}
 	if hasRole {
 		env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = a.o.URL + "/v2/credentials/" + id
 	}
@@ -120,9 +127,20 @@ var addressEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").Wit
 // address is the part of the URLs that only the task knows: its id, and a code
 // of authentication over it.
 func (a *Agent) address(taskID string) string {
+	return taskID + "-" + a.code("task "+taskID)
+}
+
+// code authenticates a text: who has not the secret cannot make it.
+func (a *Agent) code(text string) string {
 	mac := hmac.New(sha256.New, a.o.Secret)
-	mac.Write([]byte("task " + taskID))
-	return taskID + "-" + addressEncoding.EncodeToString(mac.Sum(nil)[:20])
+	mac.Write([]byte(text))
+	return addressEncoding.EncodeToString(mac.Sum(nil)[:20])
+}
+
+// Owns tells whether a token is the one that a task, named by its ARN or id, was
+// given to release itself with.
+func (a *Agent) Owns(task, token string) bool {
+	return hmac.Equal([]byte(token), []byte(a.code("release "+plimsoll.ARNName(task))))
 }
 
 // taskAt finds the task that an address is of, with a read of the state.

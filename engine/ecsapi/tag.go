@@ -63,7 +63,7 @@ func (a *api) tagResource(ctx context.Context, _ *awsapi.Call, in *ecs.TagResour
 	if len(tags) == 0 {
 		return nil, awsapi.Refuse(codeInvalid, "Tags cannot be empty.")
 	}
-	if err := a.tagService(ctx, engine.TagService{Service: value(in.ResourceArn), Set: tags}); err != nil {
+	if err := a.changeTags(ctx, value(in.ResourceArn), tags, nil); err != nil {
 		return nil, err
 	}
 	return &ecs.TagResourceOutput{}, nil
@@ -73,24 +73,28 @@ func (a *api) untagResource(ctx context.Context, _ *awsapi.Call, in *ecs.UntagRe
 	if len(in.TagKeys) == 0 {
 		return nil, awsapi.Refuse(codeInvalid, "TagKeys cannot be empty.")
 	}
-	if err := a.tagService(ctx, engine.TagService{Service: value(in.ResourceArn), Remove: in.TagKeys}); err != nil {
+	if err := a.changeTags(ctx, value(in.ResourceArn), nil, in.TagKeys); err != nil {
 		return nil, err
 	}
 	return &ecs.UntagResourceOutput{}, nil
 }
 
-// tagService changes the tags of a service, the one kind of resource whose tags
-// mean something to the engine. Those of others are set when they are made, and
-// a change is refused by name.
-func (a *api) tagService(ctx context.Context, c engine.TagService) error {
+// changeTags changes the tags of a service or a task, the kinds of resources
+// whose tags mean something to the engine. Those of others are set when they are
+// made, and a change is refused by name.
+func (a *api) changeTags(ctx context.Context, arn string, put map[string]string, remove []string) error {
 	var err error
-	a.engine.Read(func(v engine.View) { _, err = tagsOf(v, c.Service) })
+	a.engine.Read(func(v engine.View) { _, err = tagsOf(v, arn) })
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(c.Service, ":service/") {
-		return awsapi.Refuse(codeInvalid, "The tags of %q cannot be changed here: this engine changes those of services only.", c.Service)
+	switch {
+	case strings.Contains(arn, ":service/"):
+		_, err = do[*engine.Service](ctx, a.engine, engine.TagService{Service: arn, Set: put, Remove: remove})
+	case strings.Contains(arn, ":task/"):
+		_, err = do[*engine.Task](ctx, a.engine, engine.TagTask{Task: arn, Set: put, Remove: remove})
+	default:
+		err = awsapi.Refuse(codeInvalid, "The tags of %q cannot be changed here: this engine changes those of services and tasks only.", arn)
 	}
-	_, err = do[*engine.Service](ctx, a.engine, c)
 	return err
 }

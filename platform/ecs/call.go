@@ -68,7 +68,7 @@ func isNotFound(err error) bool {
 		return false
 	}
 	switch refusal.ErrorCode() {
-	case "ClusterNotFoundException", "ServiceNotFoundException", "ServiceNotActiveException":
+	case "ClusterNotFoundException", "ServiceNotFoundException", "ServiceNotActiveException", "ResourceNotFoundException":
 		return true
 	case "InvalidParameterException":
 		// ECS has no code of its own for an unknown task.

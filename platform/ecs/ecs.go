@@ -80,6 +80,7 @@ var (
 	_ platform.Watcher     = (*Cluster)(nil)
 	_ platform.Deployer    = (*Cluster)(nil)
 	_ platform.TaskStopper = (*Cluster)(nil)
+	_ platform.Releaser    = (*Cluster)(nil)
 	_ platform.Protector   = (*Cluster)(nil)
 )
 
@@ -197,6 +198,29 @@ func (c *Cluster) StopTask(ctx context.Context, arn, reason string) error {
 	_, err := call(ctx, c, c.api.StopTask, &awsecs.StopTaskInput{Cluster: &c.name, Task: &arn, Reason: &reason})
 	if err != nil {
 		return c.problem(fmt.Sprintf("stop task %q", arn), err)
+	}
+	return nil
+}
+
+// Release tags a task with plimsoll.TagReleased. It wraps platform.ErrNotFound
+// for a task that is unknown.
+func (c *Cluster) Release(ctx context.Context, arn string) error {
+	_, err := call(ctx, c, c.api.TagResource, &awsecs.TagResourceInput{
+		ResourceArn: &arn, Tags: tags(map[string]string{plimsoll.TagReleased: c.now().UTC().Format(time.RFC3339)}),
+	})
+	if err != nil {
+		return c.problem(fmt.Sprintf("release task %q", arn), err)
+	}
+	return nil
+}
+
+// TakeBack removes that tag.
+func (c *Cluster) TakeBack(ctx context.Context, arn string) error {
+	_, err := call(ctx, c, c.api.UntagResource, &awsecs.UntagResourceInput{
+		ResourceArn: &arn, TagKeys: []string{plimsoll.TagReleased},
+	})
+	if err != nil {
+		return c.problem(fmt.Sprintf("take back the release of task %q", arn), err)
 	}
 	return nil
 }

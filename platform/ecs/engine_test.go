@@ -2,7 +2,9 @@ package ecs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -135,6 +137,55 @@ func TestOnlyTheLatestOfManyStoppedTasksAreShown(t *testing.T) {
 	}
 	if count != 50 {
 		t.Errorf("%d stopped tasks are shown, want the latest 50", count)
+	}
+}
+
+func TestAReleasedTaskIsSeenAndIsTheFirstToGo(t *testing.T) {
+	c := newCluster(t, ecs.Options{Cluster: "shop", Endpoint: startEngine(t, 3), StoppedMax: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.Deploy(ctx, platform.ServiceSpec{Name: "work", Desired: 6, Container: engineContainer()}); err != nil {
+		t.Fatal(err)
+	}
+	of := func(is func(plimsoll.Task) bool) (arns []string) {
+		for _, task := range snapshot(t, c).Tasks {
+			if is(task) {
+				arns = append(arns, task.ARN)
+			}
+		}
+		return arns
+	}
+	var serving []string
+	for len(serving) < 6 {
+		serving = of(plimsoll.Task.Serving)
+	}
+	for range 2 { // saying it again is no error
+		for _, arn := range serving[:3] {
+			if err := c.Release(ctx, arn); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.TakeBack(ctx, serving[2]); err != nil {
+		t.Fatal(err)
+	}
+	released := func(t plimsoll.Task) bool { return t.Released }
+	if got := of(released); !slices.Equal(got, serving[:2]) {
+		t.Errorf("released are %v, want %v", got, serving[:2])
+	}
+	if err := c.SetDesired(ctx, "work", 4); err != nil {
+		t.Fatal(err)
+	}
+	for len(of(func(t plimsoll.Task) bool { return !t.Live() })) < 2 && ctx.Err() == nil {
+	}
+	if got := of(plimsoll.Task.Serving); !slices.Equal(got, serving[2:]) {
+		t.Errorf("serving are %v, want %v", got, serving[2:])
+	}
+	if got := of(released); len(got) != 2 {
+		t.Errorf("of the stopped, %v are shown as released, though more than the latest one are to be", got)
+	}
+	if err := c.Release(ctx, "arn:aws:ecs:us-east-1:123456789012:task/shop/none"); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("no task: %v", err)
 	}
 }
 

@@ -36,6 +36,7 @@ func task(t *types.Task, def definition, address string) plimsoll.Task {
 		LastStatus:        plimsoll.Status(aws.ToString(t.LastStatus)),
 		DesiredStatus:     plimsoll.Status(aws.ToString(t.DesiredStatus)),
 		Reserved:          def.reserved(t.Overrides),
+		Released:          released(t),
 		CreatedAt:         aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
 		StoppingAt: aws.ToTime(t.StoppingAt), StoppedAt: aws.ToTime(t.StoppedAt),
 		StopCode: string(t.StopCode), StoppedReason: aws.ToString(t.StoppedReason),
@@ -45,6 +46,12 @@ func task(t *types.Task, def definition, address string) plimsoll.Task {
 		result.Endpoints = endpoints(t, def, address)
 	}
 	return result
+}
+
+func released(t *types.Task) bool {
+	return slices.ContainsFunc(t.Tags, func(tag types.Tag) bool {
+		return aws.ToString(tag.Key) == plimsoll.TagReleased && aws.ToString(tag.Value) != ""
+	})
 }
 
 // serviceOf is the name of a task's service: ECS shows it in the group alone.

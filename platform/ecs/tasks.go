@@ -73,7 +73,9 @@ func (c *Cluster) listTasks(ctx context.Context, desired types.DesiredStatus, vi
 }
 
 func (c *Cluster) describeTasks(ctx context.Context, arns []string) ([]types.Task, error) {
-	out, err := call(ctx, c, c.api.DescribeTasks, &awsecs.DescribeTasksInput{Cluster: &c.name, Tasks: arns})
+	out, err := call(ctx, c, c.api.DescribeTasks, &awsecs.DescribeTasksInput{
+		Cluster: &c.name, Tasks: arns, Include: []types.TaskField{types.TaskFieldTags},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -109,12 +111,13 @@ func (c *Cluster) rememberEnded(known endedTasks, listed []string, tasks map[str
 		}
 	}
 	slices.SortFunc(stopped, func(a, b types.Task) int {
-		return cmp.Or(aws.ToTime(b.StoppedAt).Compare(aws.ToTime(a.StoppedAt)),
+		// A task that asked to be counted out is shown for as long as it is listed.
+		return cmp.Or(first(released(&a), released(&b)), aws.ToTime(b.StoppedAt).Compare(aws.ToTime(a.StoppedAt)),
 			cmp.Compare(aws.ToString(a.TaskArn), aws.ToString(b.TaskArn)))
 	})
 	for i, t := range stopped {
 		arn := aws.ToString(t.TaskArn)
-		if i < c.stoppedMax {
+		if i < c.stoppedMax || released(&t) {
 			next.latest[arn] = t
 			continue
 		}
@@ -124,4 +127,15 @@ func (c *Cluster) rememberEnded(known endedTasks, listed []string, tasks map[str
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = next
+}
+
+// first orders what is so before what is not.
+func first(a, b bool) int {
+	switch {
+	case a && !b:
+		return -1
+	case b && !a:
+		return 1
+	}
+	return 0
 }
