@@ -47,6 +47,8 @@ var rules = []rule{
 	{"engine/store/...", []string{"net", "net/http"}, nil, "the store knows keys and values only"},
 	{"router/...", []string{"engine/...", "platform/...", "scale/...", "control/...", "compose/...", "app/..."}, nil,
 		"the router is given its table as a value"},
+	{"router/h1", append([]string{"log/slog", "sync", "time", "context", "router"}, inputOutput...), nil,
+		"the wire is bytes; who they come from and go to is the router's business"},
 	{"compose/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "app/...", "api/...", "net/http"}, nil,
 		"the file is parsed into values, whatever runs on them"},
 	{"load/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "compose/...", "app/..."}, nil,

@@ -40,9 +40,7 @@ func BenchmarkProxy(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := r.Server()
-	defer server.Close()
-	go func() { _ = server.Serve(Listener(l)) }()
+	go func() { _ = r.Serve(l) }()
 	for _, way := range []struct{ name, url string }{
 		{"direct", backend.URL}, {"reverseproxy", bare.URL}, {"router", "http://" + l.Addr().String()},
 	} {
@@ -86,20 +84,6 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// BenchmarkWire is what following a connection costs for one request.
-func BenchmarkWire(b *testing.B) {
-	head := []byte("GET /iiif/sea/0,0,512,512/256,/0/default.jpg HTTP/1.1\r\nHost: tiles.localhost:8080\r\n" +
-		"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: image/avif,image/webp,*/*\r\nAccept-Encoding: gzip\r\n\r\n")
-	var w wire
-	b.ReportAllocs()
-	b.SetBytes(int64(len(head)))
-	for b.Loop() {
-		if w.follow(head) != len(head) {
-			b.Fatal("refused")
-		}
-	}
 }
 
 // BenchmarkMeter is what counting one request costs.

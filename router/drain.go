@@ -53,6 +53,7 @@ func (r *Router) takeOut(id string) []*target {
 			}
 			t.draining.Store(true)
 			t.stop()
+			t.kept.close()
 			took = took || !t.removed
 			found = append(found, t)
 		}

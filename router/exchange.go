@@ -1,7 +1,7 @@
 package router
 
 import (
-	"crypto/subtle"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,52 +11,29 @@ import (
 	"time"
 )
 
-// statusClientGone is what is counted, never sent, where the client went away
-// before its answer.
-const statusClientGone = 499
-
 // exchange is one request on its way to a target and the answer on its way
-// back. It is where the table, the balancing, the retries and the transport
-// meet; another transport takes the place of send.
+// back, by net/http: what needs HTTP/2, TLS, an upgrade or a feature of its route
+// that is rare. A plain request on a plain connection goes another way (client).
 type exchange struct {
-	router  *Router
-	service *service
-	route   *route
+	dispatch
 	w       http.ResponseWriter
 	request *http.Request
 	out     *http.Request // as the target is to see it, but for its address
-	status  int           // of the answer; 0 while there is none
-	tunnel  bool          // it has become a WebSocket
-	sent    int           // attempts
-	resent  int
-	bodyErr error // of reading the client's body
+	bodyErr error         // of reading the client's body
 }
 
 // ServeHTTP sends the request to a target of the service that its host and path
 // belong to.
 func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	if reason := objection(request); reason != "" {
-		r.refused.Add(1)
-		refuse(w, http.StatusBadRequest, reason, true)
+	route, no := r.admit(&arrival{
+		method: request.Method, host: request.Host, path: request.URL.Path, query: request.URL.RawQuery,
+		token: request.Header.Get(TokenField),
+	})
+	if no != nil {
+		refuse(w, no.code, no.reason, no.last)
 		return
 	}
-	if !r.admits(request) {
-		r.refused.Add(1)
-		refuse(w, http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true)
-		return
-	}
-	route := r.table.Load().match(request.Host, request.URL.Path)
-	if route == nil {
-		r.unrouted.Add(1)
-		refuse(w, http.StatusNotFound, fmt.Sprintf("no service is routed at host %q and path %q", request.Host, request.URL.Path), false)
-		return
-	}
-	if leaves(request.URL.Path, route.Path) {
-		r.refused.Add(1)
-		refuse(w, http.StatusBadRequest, fmt.Sprintf("the path leaves %q by \"..\"", route.Path), true)
-		return
-	}
-	x := &exchange{router: r, service: route.service, route: route, w: w, request: request}
+	x := &exchange{dispatch: dispatch{router: r, service: route.service, route: route}, w: w, request: request}
 	meter := &route.service.meter
 	began := r.now()
 	meter.begin(began)
@@ -64,82 +41,19 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	defer func() {
 		meter.end(began, r.now(), x.status >= 500, x.status != statusClientGone && !x.tunnel)
 	}()
-	x.run()
-}
-
-// admits tells whether a request carries the token, if there is one.
-func (r *Router) admits(request *http.Request) bool {
-	token := r.options.Token
-	return token == "" || subtle.ConstantTimeCompare([]byte(request.Header.Get(TokenField)), []byte(token)) == 1
-}
-
-// run finds a target, waits for one if there is none, and goes on to the next
-// where that is safe.
-func (x *exchange) run() {
 	if x.out = x.outgoing(); x.out == nil {
-		x.router.refused.Add(1)
-		x.fail(http.StatusBadRequest, fmt.Sprintf("the path spells %q in another way, so that it cannot be stripped", x.route.Path))
+		r.refused.Add(1)
+		x.fail(http.StatusBadRequest, unstrippable(route))
 		return
 	}
-	holding := holding{
-		service: x.service,
-		limit:   x.router.options.HoldMax,
-		timeout: x.router.options.HoldTimeout,
-	}
-	if x.route.HoldTimeout > 0 {
-		holding.timeout = x.route.HoldTimeout
-	}
-	defer holding.end()
-	var tried []*target
-	for {
-		t := x.service.acquire(tried)
-		if t == nil {
-			// Taken before the look that counts, so that no change is missed.
-			changed := x.service.change()
-			if t = x.service.acquire(tried); t == nil {
-				if !x.hold(&holding, changed, len(tried)) {
-					return
-				}
-				tried = nil
-				continue
-			}
-		}
-		if x.attempt(t) {
-			return
-		}
-		tried = append(tried, t)
-	}
+	x.run(x)
 }
 
-// hold waits for the targets to change. False: the exchange is over.
-func (x *exchange) hold(h *holding, changed <-chan struct{}, tried int) bool {
-	var reason string
-	switch h.wait(x.request.Context(), changed) {
-	case goOn:
-		return true
-	case leftHold:
-		x.status = statusClientGone
-		return false
-	case stopping:
-		reason = "the router shuts down"
-	case tooMany:
-		reason = fmt.Sprintf("service %q has no target that answers, and %d requests wait for one already", x.service.name, h.limit)
-	case tooLong:
-		reason = fmt.Sprintf("service %q had no target to send the request to within %s", x.service.name, h.timeout)
-		if tried > 0 {
-			reason = fmt.Sprintf("no target of service %q took the connection within %s", x.service.name, h.timeout)
-		}
-	}
-	x.fail(http.StatusServiceUnavailable, reason)
-	return false
-}
+// watch gives the request's own context, which net/http ends.
+func (x *exchange) watch() (context.Context, func()) { return x.request.Context(), func() {} }
 
-// attempt sends the request to the target, which it releases. True: the
-// exchange is over; false: another target may be tried.
+// attempt sends the request to the target, which it releases.
 func (x *exchange) attempt(t *target) (over bool) {
-	if x.sent++; x.sent > 1 {
-		x.service.meter.retries.Add(1)
-	}
 	if isWebSocket(x.request) {
 		return x.upgrade(t)
 	}
@@ -164,44 +78,18 @@ func (x *exchange) attempt(t *target) (over bool) {
 	return true
 }
 
-// unanswered decides what becomes of a request that got no answer. True: the
-// exchange is over.
+// unanswered decides what becomes of a request that got no answer.
 func (x *exchange) unanswered(t *target, err error) (over bool) {
-	switch classify(x.request.Context(), err, x.bodyErr) {
-	case clientGone:
-		if x.request.Context().Err() != nil {
-			x.status = statusClientGone
-			return true
-		}
-		x.fail(http.StatusBadRequest, "the request's body cannot be read: "+x.bodyErr.Error())
-		return true
-	case timedOut:
-		t.failed(err, false)
-		x.fail(http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, x.service.name, x.router.options.ResponseTimeout))
-		return true
-	case notConnected:
-		t.failed(err, refusal(err))
-		// A refused connection costs nobody anything; any other was waited for.
-		if refusal(err) || x.service.budget.take(x.router.now(), x.service.meter.total()) {
-			return false
-		}
-	case broken:
-		t.failed(err, false)
-		if repeatable(x.request) && x.resent < resends && x.service.budget.take(x.router.now(), x.service.meter.total()) {
-			x.resent++
-			return false
-		}
+	why := classify(x.request.Context(), err, x.bodyErr)
+	if why == badBody {
+		err = x.bodyErr
 	}
-	x.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, x.service.name, err))
-	return true
+	return x.dispatch.unanswered(x, t, why, err, repeatable(x.request.Method, x.request.ContentLength != 0))
 }
 
 func (x *exchange) fail(code int, reason string) {
 	x.status = code
-	if code >= 500 {
-		x.router.log.Warn("router: request failed", "service", x.service.name, "status", code,
-			"method", x.request.Method, "path", x.request.URL.Path, "attempts", x.sent, "reason", reason)
-	}
+	x.logFailure(code, x.request.Method, x.request.URL.Path, reason)
 	refuse(x.w, code, reason, code == http.StatusBadRequest)
 }
 

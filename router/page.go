@@ -6,22 +6,33 @@ import (
 	"strconv"
 )
 
-// refuse answers with a page of one sentence, and ends the connection where
+// ownPage is a page of the router's own, of one sentence, and its fields.
+func ownPage(code int, reason string) (fields [][2]string, page string) {
+	page = fmt.Sprintf("%d %s\n\n%s\n", code, http.StatusText(code), reason)
+	fields = [][2]string{
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"X-Content-Type-Options", "nosniff"},
+		{"Cache-Control", "no-store"},
+		{"Content-Length", strconv.Itoa(len(page))},
+	}
+	if code == http.StatusServiceUnavailable {
+		fields = append(fields, [2]string{"Retry-After", "1"})
+	}
+	return fields, page
+}
+
+// refuse answers with a page of the router's own, and ends the connection where
 // what follows on it could not be trusted.
 func refuse(w http.ResponseWriter, code int, reason string, last bool) {
+	fields, page := ownPage(code, reason)
 	h := w.Header()
 	clear(h)
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	for _, f := range fields {
+		h.Set(f[0], f[1])
+	}
 	if last {
 		h.Set("Connection", "close")
 	}
-	if code == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
-	}
-	page := fmt.Sprintf("%d %s\n\n%s\n", code, http.StatusText(code), reason)
-	h.Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(code)
 	_, _ = w.Write([]byte(page)) // the client may have gone
 }

@@ -1,25 +1,25 @@
 package router
 
 import (
-	"net"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
 // objection says why a request is refused before it is routed; empty if it is
-// not. What net/http has taken apart already cannot be seen here: Listener
-// looks at that.
-func objection(r *http.Request) string {
+// not.
+func (a *arrival) objection() string {
 	switch {
-	case r.Method == http.MethodConnect:
+	case a.method == http.MethodConnect:
 		return "CONNECT is not served: this router leads to its services only"
-	case !strings.HasPrefix(r.URL.Path, "/"):
+	case !strings.HasPrefix(a.path, "/"):
 		return "the request's target is not a path"
-	case r.Host == "":
+	case a.host == "":
 		return "the request names no host"
-	case hasControl(r.URL.Path):
+	case hasControl(a.path):
 		return "the path has a control character"
-	case hasControl(r.Host) || hasControl(r.URL.RawQuery):
+	case hasControl(a.host) || hasControl(a.query):
 		return "the request has a control character"
 	}
 	return ""
@@ -79,6 +79,11 @@ func stripped(path, raw, prefix string) (newPath, newRaw string, ok bool) {
 	return newPath, newRaw, true
 }
 
+// unstrippable is said of a path whose raw form spells the prefix in another way.
+func unstrippable(r *route) string {
+	return fmt.Sprintf("the path spells %q in another way, so that it cannot be stripped", r.Path)
+}
+
 // hopByHop are the fields that concern one connection only (RFC 9110, section
 // 7.6.1), with those that are used so though no RFC says it, and the one that is
 // for the router alone.
@@ -99,11 +104,31 @@ var hopByHop = map[string]bool{
 // the router or not at all. An underscore counts as a dash, as it does for
 // whatever reads fields from environment variables.
 func forwarding(name string) bool {
-	if name[0] != 'X' && name[0] != 'F' {
+	if name[0]|0x20 != 'x' && name[0]|0x20 != 'f' {
 		return false
 	}
-	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	return name == "forwarded" || name == "x-real-ip" || strings.HasPrefix(name, "x-forwarded")
+	return spelled(name, "forwarded") || spelled(name, "x-real-ip") ||
+		len(name) >= len("x-forwarded") && spelled(name[:len("x-forwarded")], "x-forwarded")
+}
+
+// spelled compares a name with one in lower case.
+func spelled(name, lower string) bool {
+	if len(name) != len(lower) {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c |= 0x20
+		case c == '_':
+			c = '-'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // copyEndToEnd copies the fields that are meant for the other end.
@@ -129,20 +154,43 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
+// origin is where requests come from, as their targets are told.
+type origin struct {
+	ip    string // empty if it is not known
+	proto string // "http" or "https"
+	node  string // both in Forwarded's form (RFC 7239)
+}
+
+func originOf(remote string, secure bool) origin {
+	o := origin{proto: "http"}
+	if secure {
+		o.proto = "https"
+	}
+	o.node = "proto=" + o.proto
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		ip := at.Addr().Unmap().WithZone("")
+		o.ip = ip.String()
+		if ip.Is6() {
+			o.node = `for="[` + o.ip + `]";` + o.node
+		} else {
+			o.node = "for=" + o.ip + ";" + o.node
+		}
+	}
+	return o
+}
+
 // outHeader is the header of the request to the target. The values' slices are
 // shared with the client's request; nobody changes them in place.
 func outHeader(r *http.Request) http.Header {
 	h := make(http.Header, len(r.Header)+4)
 	copyEndToEnd(h, r.Header, forwarding)
-	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		h["X-Forwarded-For"] = []string{ip}
+	o := originOf(r.RemoteAddr, isHTTPS(r))
+	if o.ip != "" {
+		h["X-Forwarded-For"] = []string{o.ip}
 	}
 	h["X-Forwarded-Host"] = []string{r.Host}
-	proto := "http"
-	if r.TLS != nil {
-		proto = "https"
-	}
-	h["X-Forwarded-Proto"] = []string{proto}
+	h["X-Forwarded-Proto"] = []string{o.proto}
+	h["Forwarded"] = []string{o.node + `;host="` + r.Host + `"`}
 	if hasToken(r.Header["Te"], "trailers") {
 		h["Te"] = []string{"trailers"}
 	}

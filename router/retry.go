@@ -18,7 +18,8 @@ type failure int
 
 const (
 	notConnected failure = iota // no connection: nothing was sent
-	clientGone                  // the client went away or sent a bad body
+	clientGone                  // the client went away
+	badBody                     // the client sent a body that cannot be read
 	timedOut                    // sent, and no answer in time
 	broken                      // sent, and the connection ended before the answer
 )
@@ -29,8 +30,10 @@ func classify(ctx context.Context, err, bodyErr error) failure {
 	var op *net.OpError
 	var timeout net.Error
 	switch {
-	case ctx.Err() != nil, bodyErr != nil:
+	case ctx.Err() != nil:
 		return clientGone
+	case bodyErr != nil:
+		return badBody
 	case errors.As(err, &op) && op.Op == "dial":
 		return notConnected
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -40,16 +43,17 @@ func classify(ctx context.Context, err, bodyErr error) failure {
 	}
 }
 
-// refusal tells whether the target's host said that nothing listens there.
-func refusal(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+// connectionRefused tells whether the target's host said that nothing listens
+// there.
+func connectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // repeatable tells whether a request that may have reached a target can be sent
 // again: its method is idempotent (RFC 9110, section 9.2.2), and it has no body
 // that would have to be read twice.
-func repeatable(r *http.Request) bool {
-	switch r.Method {
+func repeatable(method string, body bool) bool {
+	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return r.ContentLength == 0
+		return !body
 	}
 	return false
 }

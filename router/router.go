@@ -124,6 +124,12 @@ type Options struct {
 	// ResponseTimeout bounds the time from the end of the request to the head
 	// of the target's answer. Default 60 s; under 0 there is no bound.
 	ResponseTimeout time.Duration
+	// BodyTimeout bounds the time in which a piece of a body, up to 128 KiB,
+	// must come from a client or be taken by one. Default 60 s.
+	BodyTimeout time.Duration
+	// MaxBody is the greatest size of a request's body in bytes. Default 16
+	// GiB; under 0 there is no bound.
+	MaxBody int64
 }
 
 // Router is the http.Handler that sends requests to targets. Make it with New,
@@ -153,6 +159,18 @@ type Router struct {
 	services map[string]*service
 	drained  map[string]time.Time // target ids that must not come back
 	server   *http.Server
+	listener net.Listener
+
+	full *handoff // to the server above
+
+	halting   atomic.Bool // Shutdown or Close: no more connections and requests
+	closed    atomic.Bool
+	empty     chan struct{} // closed when, halting, the last client has ended
+	emptyOnce sync.Once
+
+	socketsMu sync.Mutex // guards both
+	sockets   map[*socket]struct{}
+	clients   map[*client]struct{}
 }
 
 // ErrClosed is what SetTable returns after Close.
@@ -167,6 +185,9 @@ func New(o Options) *Router {
 		services: map[string]*service{},
 		drained:  map[string]time.Time{},
 		stopping: make(chan struct{}),
+		empty:    make(chan struct{}),
+		sockets:  map[*socket]struct{}{},
+		clients:  map[*client]struct{}{},
 	}
 	r.log, r.rand = r.options.Log, r.options.Rand
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -196,6 +217,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ResponseTimeout == 0 {
 		o.ResponseTimeout = time.Minute
+	}
+	if o.BodyTimeout <= 0 {
+		o.BodyTimeout = time.Minute
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 16 << 30
 	}
 	return o
 }
@@ -274,16 +301,27 @@ func (r *Router) Unrouted() uint64 { return r.unrouted.Load() }
 // now is the time since the router was made, on the monotonic clock.
 func (r *Router) now() time.Duration { return time.Since(r.epoch) }
 
-// Close ends health checks and WebSockets, and drops kept connections. Requests
-// under way go on; Shutdown waits for those.
+// Close ends health checks, WebSockets and all connections, at once; Shutdown
+// waits for the requests under way.
 func (r *Router) Close() error {
 	r.stopOnce.Do(func() { close(r.stopping) })
+	r.closed.Store(true)
 	r.cancel()
 	r.mu.Lock()
 	for _, s := range r.services {
 		s.close()
 	}
+	server, full, listener := r.server, r.full, r.listener
 	r.mu.Unlock()
+	if server != nil {
+		r.socketsMu.Lock()
+		r.halting.Store(true)
+		r.socketsMu.Unlock()
+		listener.Close()
+		full.Close()
+		r.closeClients()
+		server.Close()
+	}
 	r.tasks.Wait()
 	r.transport.CloseIdleConnections()
 	return nil

@@ -214,8 +214,9 @@ func TestATargetSeesWhereARequestReallyCameFrom(t *testing.T) {
 	r := <-seen
 	for name, want := range map[string]string{
 		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "shop.localhost", "X-Forwarded-Proto": "http",
-		"X-Forwarded-Prefix": "", "X_forwarded_for": "", "X-Real-Ip": "", "Forwarded": "",
-		"X-Secret": "", "Connection": "", "Proxy-Authorization": "", "X-Kept": "yes",
+		"X-Forwarded-Prefix": "", "X_forwarded_for": "", "X-Real-Ip": "",
+		"Forwarded": `for=127.0.0.1;proto=http;host="shop.localhost"`,
+		"X-Secret":  "", "Connection": "", "Proxy-Authorization": "", "X-Kept": "yes",
 	} {
 		if got := strings.Join(r.Header[name], "|"); got != want {
 			t.Errorf("%s = %q at the target, want %q", name, got, want)

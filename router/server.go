@@ -3,27 +3,32 @@ package router
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
+
+	"plimsoll/router/h1"
 )
 
 // Time-outs and bounds of the router's server.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 75 * time.Second
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = h1.MaxHead
+	// acceptPause is a rest when the process has no more file descriptors.
+	acceptPause = 10 * time.Millisecond
 )
 
-// Server is an http.Server for the router with the bounds that a server on an
-// open port needs: 10 s for a request's head, 75 s for an idle connection, 64
-// KiB of head, HTTP/1.1 only. Bodies and answers have no time-out, because
-// streams and WebSockets have no end. Serve it on a Listener, or what net/http
-// lets through reaches the targets.
-func (r *Router) Server() *http.Server {
+// fullServer is net/http's server for what needs more than plain HTTP/1.1, with
+// the bounds that a server on an open port needs. Bodies and answers have no
+// time-out there, because streams and WebSockets have no end.
+func (r *Router) fullServer() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           r,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -33,24 +38,47 @@ func (r *Router) Server() *http.Server {
 		// OPTIONS * is refused like any other target that is no path.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, handedKey{}, conn)
+		},
 	}
 }
 
 // Serve serves the router on l until Shutdown or Close, and then returns nil.
 // It closes l.
 func (r *Router) Serve(l net.Listener) error {
-	server := r.Server()
-	r.mu.Lock()
-	if r.server != nil || r.ctx.Err() != nil {
-		r.mu.Unlock()
-		l.Close()
-		return errors.New("the router is served already, or closed: make another one")
-	}
-	r.server = server
-	r.mu.Unlock()
-	if err := server.Serve(Listener(l)); !errors.Is(err, http.ErrServerClosed) {
+	defer l.Close()
+	if err := r.startServing(l); err != nil {
 		return err
 	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if r.halting.Load() {
+				return nil
+			}
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) {
+				r.log.Warn("router: a connection was not taken", "error", err)
+				time.Sleep(acceptPause)
+				continue
+			}
+			return err
+		}
+		go r.serveConn(conn)
+	}
+}
+
+// startServing starts what all connections need.
+func (r *Router) startServing(l net.Listener) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.server != nil || r.ctx.Err() != nil {
+		return errors.New("the router is served already, or closed: make another one")
+	}
+	r.listener, r.server, r.full = l, r.fullServer(), newHandoff()
+	server, full := r.server, r.full
+	r.tasks.Go(func() { r.sweep(r.ctx) })
+	r.tasks.Go(func() { _ = server.Serve(full) }) // it ends with http.ErrServerClosed alone
 	return nil
 }
 
@@ -58,21 +86,14 @@ func (r *Router) Serve(l net.Listener) error {
 // ctx ends, sends the WebSockets away and closes the router.
 func (r *Router) Shutdown(ctx context.Context) error {
 	r.stopOnce.Do(func() { close(r.stopping) })
+	leaving := r.sendAllAway()
+	err := r.haltClients(ctx)
 	r.mu.Lock()
 	server := r.server
-	var leaving []*tunnel
-	for _, s := range r.services {
-		s.mu.Lock()
-		targets := s.targets
-		s.mu.Unlock()
-		for _, t := range targets {
-			leaving = append(leaving, t.sendAway()...)
-		}
-	}
 	r.mu.Unlock()
-	var err error
 	if server != nil {
-		if err = server.Shutdown(ctx); err != nil {
+		if stopped := server.Shutdown(ctx); stopped != nil {
+			err = errors.Join(err, stopped)
 			server.Close()
 		}
 	}
@@ -83,4 +104,56 @@ func (r *Router) Shutdown(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, r.Close())
+}
+
+// sendAllAway closes all WebSockets, and gives them.
+func (r *Router) sendAllAway() (leaving []*tunnel) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.services {
+		s.mu.Lock()
+		targets := s.targets
+		s.mu.Unlock()
+		for _, t := range targets {
+			leaving = append(leaving, t.sendAway()...)
+		}
+	}
+	return leaving
+}
+
+// haltClients takes no more connections and requests, and waits for the clients'
+// connections to end, which it forces when ctx ends.
+func (r *Router) haltClients(ctx context.Context) error {
+	r.mu.Lock()
+	if r.listener != nil {
+		defer r.listener.Close()
+	}
+	r.mu.Unlock()
+	r.socketsMu.Lock()
+	r.halting.Store(true)
+	for c := range r.clients {
+		_ = c.conn.SetReadDeadline(past) // wakes those without a request
+	}
+	n := len(r.clients)
+	r.socketsMu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	select {
+	case <-r.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	r.closeClients()
+	return fmt.Errorf("the clients' connections: %w", context.Cause(ctx))
+}
+
+// closeClients ends the clients' connections whatever is under way on them.
+func (r *Router) closeClients() {
+	r.socketsMu.Lock()
+	defer r.socketsMu.Unlock()
+	for c := range r.clients {
+		c.leave()
+		c.conn.Close()
+	}
 }

@@ -32,6 +32,10 @@ type route struct {
 	service *service
 }
 
+// plain tells whether plain requests to the route need nothing but what client
+// does by itself; whatever else a route can have is done in net/http's handler.
+func (r *route) plain() bool { return true }
+
 // SetTable replaces the table by t in one step. Requests see the old or the new
 // one, never a mixture. Targets that stay (the same service, id and address)
 // keep their counters and health. An error leaves the old table in force; it

@@ -42,6 +42,8 @@ type target struct {
 	emptyOnce sync.Once
 	empty     chan struct{} // closed when it drains and has no request
 
+	kept kept // connections without a request
+
 	stop context.CancelFunc // ends the health checks
 	kick chan struct{}      // asks for a check now
 
@@ -87,6 +89,7 @@ func (s *service) setTargets(list []Target, drained map[string]time.Time) {
 		t.removed = true
 		t.draining.Store(true) // whoever still holds the old choice backs out
 		t.stop()
+		t.kept.close()
 		if t.busy() {
 			next = append(next, t)
 		}
@@ -209,6 +212,7 @@ func (s *service) close() {
 	defer s.mu.Unlock()
 	for _, t := range s.targets {
 		t.stop()
+		t.kept.close()
 		for tunnel := range t.open {
 			tunnel.close()
 		}

@@ -46,7 +46,7 @@ func (x *exchange) upgrade(t *target) (over bool) {
 		return true
 	}
 	defer client.Close()
-	if strict, ok := client.(*strictConn); ok {
+	if strict, ok := client.(*handedConn); ok {
 		strict.stop()
 	}
 	x.status, x.tunnel = http.StatusSwitchingProtocols, true

@@ -1,4 +1,4 @@
-package router
+package h1
 
 import (
 	"bufio"
@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// FuzzWireAgreesWithNetHTTP holds the strict reading of a connection against
+// FuzzTheFollowerAgreesWithNetHTTP holds the strict reading of a connection against
 // net/http's: whatever is let through, net/http must take for the same requests
 // with the same bodies, and it must not matter how the bytes come in.
-func FuzzWireAgreesWithNetHTTP(f *testing.F) {
+func FuzzTheFollowerAgreesWithNetHTTP(f *testing.F) {
 	for _, seed := range []string{
 		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET / HTTP/1.0\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -25,17 +25,20 @@ func FuzzWireAgreesWithNetHTTP(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var whole, single wire
-		good := whole.follow(bytes.Clone(data))
+		var whole, single Follower
+		good, _ := whole.Follow(bytes.Clone(data))
 		bytewise := 0
-		for bytewise < len(data) && single.follow(data[bytewise:bytewise+1]) == 1 {
+		for bytewise < len(data) {
+			if _, err := single.Follow(data[bytewise : bytewise+1]); err != nil {
+				break
+			}
 			bytewise++
 		}
 		// A line is judged at its end: fed whole it is cut at its beginning.
 		if (good == len(data)) != (bytewise == len(data)) || good > bytewise {
 			t.Fatalf("%d bytes are good when fed whole, %d one by one, of %q", good, bytewise, data)
 		}
-		if good < len(data) || whole.state != atRequest || len(whole.line) > 0 {
+		if good < len(data) || !whole.Between() {
 			return
 		}
 		reader := bufio.NewReader(bytes.NewReader(data))

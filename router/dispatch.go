@@ -1,0 +1,199 @@
+package router
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"plimsoll/router/h1"
+)
+
+// statusClientGone is what is counted, never sent, where the client went away
+// before its answer.
+const statusClientGone = 499
+
+// refusal is why a request is answered by the router itself.
+type refusal struct {
+	code   int
+	reason string
+	// last tells that what follows on the connection cannot be trusted.
+	last bool
+}
+
+// arrival is what a request is judged and routed by, whichever way it came in.
+// Its strings may lie in a buffer: nobody keeps them.
+type arrival struct {
+	method, host string
+	path         string // decoded
+	query        string // raw
+	token        string // of TokenField
+}
+
+// admit finds the route of a request, or says why there is none for it, and
+// counts that.
+func (r *Router) admit(a *arrival) (*route, *refusal) {
+	if reason := a.objection(); reason != "" {
+		r.refused.Add(1)
+		return nil, &refusal{http.StatusBadRequest, reason, true}
+	}
+	if token := r.options.Token; token != "" && subtle.ConstantTimeCompare([]byte(a.token), []byte(token)) != 1 {
+		r.refused.Add(1)
+		return nil, &refusal{http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true}
+	}
+	route := r.table.Load().match(a.host, a.path)
+	if route == nil {
+		r.unrouted.Add(1)
+		return nil, &refusal{http.StatusNotFound, fmt.Sprintf("no service is routed at host %q and path %q", a.host, a.path), false}
+	}
+	if leaves(a.path, route.Path) {
+		r.refused.Add(1)
+		return nil, &refusal{http.StatusBadRequest, fmt.Sprintf("the path leaves %q by \"..\"", route.Path), true}
+	}
+	return route, nil
+}
+
+// dispatch is what one request has come to on its way to a target: the one
+// place where targets are chosen, waited for, and tried again.
+type dispatch struct {
+	router  *Router
+	service *service
+	route   *route
+	status  int  // of the answer; 0 while there is none
+	tunnel  bool // it has become a WebSocket
+	sent    int  // attempts
+	resent  int
+}
+
+// sender sends one request; an HTTP/1.1 client's own connection is one, and an
+// exchange of net/http's server is the other.
+type sender interface {
+	// attempt sends the request to the target, which it releases. True: the
+	// exchange is over; false: another target may be tried.
+	attempt(t *target) (over bool)
+	// fail answers with a page of the router's own.
+	fail(code int, reason string)
+	// watch gives a context that ends when the client goes away; done ends the
+	// watch.
+	watch() (ctx context.Context, done func())
+}
+
+// run finds a target, waits for one if there is none, and goes on to the next
+// where that is safe.
+func (d *dispatch) run(s sender) {
+	var holding *holding
+	var tried []*target
+	for {
+		t := d.service.acquire(tried)
+		if t == nil {
+			// Taken before the look that counts, so that no change is missed.
+			changed := d.service.change()
+			if t = d.service.acquire(tried); t == nil {
+				if holding == nil {
+					holding = d.holding()
+					defer holding.end()
+				}
+				if !d.hold(s, holding, changed, len(tried)) {
+					return
+				}
+				tried = nil
+				continue
+			}
+		}
+		if d.sent++; d.sent > 1 {
+			d.service.meter.retries.Add(1)
+		}
+		if s.attempt(t) {
+			return
+		}
+		tried = append(tried, t)
+	}
+}
+
+func (d *dispatch) holding() *holding {
+	h := &holding{
+		service: d.service,
+		limit:   d.router.options.HoldMax,
+		timeout: d.router.options.HoldTimeout,
+	}
+	if d.route.HoldTimeout > 0 {
+		h.timeout = d.route.HoldTimeout
+	}
+	return h
+}
+
+// hold waits for the targets to change. False: the exchange is over.
+func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int) bool {
+	ctx, done := s.watch()
+	verdict := h.wait(ctx, changed)
+	done()
+	var reason string
+	switch verdict {
+	case goOn:
+		return true
+	case leftHold:
+		d.status = statusClientGone
+		return false
+	case stopping:
+		reason = "the router shuts down"
+	case tooMany:
+		reason = fmt.Sprintf("service %q has no target that answers, and %d requests wait for one already", d.service.name, h.limit)
+	case tooLong:
+		reason = fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, h.timeout)
+		if tried > 0 {
+			reason = fmt.Sprintf("no target of service %q took the connection within %s", d.service.name, h.timeout)
+		}
+	}
+	s.fail(http.StatusServiceUnavailable, reason)
+	return false
+}
+
+// unanswered decides what becomes of a request that got no answer from a target,
+// by why that was. repeatable tells whether it may be sent twice. True: the
+// exchange is over.
+func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repeatable bool) (over bool) {
+	switch why {
+	case clientGone:
+		d.status = statusClientGone
+		return true
+	case badBody:
+		code := http.StatusBadRequest
+		if e := (*h1.Error)(nil); errors.As(err, &e) {
+			code, err = e.Status, e
+		}
+		s.fail(code, "the request's body cannot be read: "+err.Error())
+		return true
+	case timedOut:
+		t.failed(err, false)
+		s.fail(http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, d.service.name, d.router.options.ResponseTimeout))
+		return true
+	case notConnected:
+		t.failed(err, connectionRefused(err))
+		// A refused connection costs nobody anything; any other was waited for.
+		if connectionRefused(err) || d.mayResend() {
+			return false
+		}
+	case broken:
+		t.failed(err, false)
+		if repeatable && d.resent < resends && d.mayResend() {
+			d.resent++
+			return false
+		}
+	}
+	s.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err))
+	return true
+}
+
+func (d *dispatch) mayResend() bool {
+	return d.service.budget.take(d.router.now(), d.service.meter.total())
+}
+
+// logFailure reports an answer of the router's own that is its fault or a
+// target's.
+func (d *dispatch) logFailure(code int, method, path, reason string) {
+	if code >= 500 {
+		d.router.log.Warn("router: request failed", "service", d.service.name, "status", code,
+			"method", method, "path", path, "attempts", d.sent, "reason", reason)
+	}
+}

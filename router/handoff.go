@@ -1,0 +1,134 @@
+package router
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"plimsoll/router/h1"
+)
+
+// handoff is the listener that net/http's server takes those connections from
+// that need more than plain HTTP/1.1.
+type handoff struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHandoff() *handoff {
+	return &handoff{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// give hands a connection over, or closes it if nobody takes it any more.
+func (h *handoff) give(conn net.Conn) {
+	select {
+	case h.conns <- conn:
+	case <-h.closed:
+		conn.Close()
+	}
+}
+
+// Accept gives the next connection.
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case conn := <-h.conns:
+		return conn, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends the handing over.
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr is none: the connections come from elsewhere.
+func (h *handoff) Addr() net.Addr { return handoffAddr{} }
+
+type handoffAddr struct{}
+
+func (handoffAddr) Network() string { return "handoff" }
+func (handoffAddr) String() string  { return "handoff" }
+
+// handedConn is a connection whose first bytes have been read. What is read from
+// it is judged by the same grammar that has judged it so far: from the first
+// byte that is refused on, it gives the reader something that no HTTP parser
+// takes, so that the server's own handling of a bad request answers it, in its
+// turn. The poison is never given for HTTP/2, whose frames net/http judges.
+type handedConn struct {
+	net.Conn
+	read   []byte // before it was handed over, and not given yet
+	secure bool
+	http2  bool
+
+	stopped  atomic.Bool
+	refused  bool
+	left     []byte // of the poison
+	follower h1.Follower
+}
+
+// poison is a header line without a colon, a request line without a version and
+// a chunk size without a digit, and the end of a head.
+var poison = []byte("\x00\r\n\r\n")
+
+func (c *handedConn) Read(p []byte) (int, error) {
+	if c.refused {
+		if len(c.left) == 0 {
+			return 0, net.ErrClosed
+		}
+		n := copy(p, c.left)
+		c.left = c.left[n:]
+		return n, nil
+	}
+	n, err := c.readOn(p)
+	if c.http2 || c.stopped.Load() {
+		return n, err
+	}
+	good, reason := c.follower.Follow(p[:n])
+	if reason == nil {
+		return n, err
+	}
+	c.refused = true
+	m := copy(p[good:], poison)
+	c.left = poison[m:]
+	return good + m, nil
+}
+
+func (c *handedConn) readOn(p []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		if c.read = c.read[n:]; len(c.read) == 0 {
+			c.read = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// stop ends the following: the connection is no longer HTTP.
+func (c *handedConn) stop() { c.stopped.Store(true) }
+
+// CloseWrite closes one half, where the connection can.
+func (c *handedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// handed is the connection below a request of net/http's server.
+type handedKey struct{}
+
+// isHTTPS tells whether a request came over TLS.
+func isHTTPS(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	c, ok := r.Context().Value(handedKey{}).(*handedConn)
+	return ok && c.secure
+}
