@@ -69,10 +69,8 @@ type EngineOptions struct {
 	Hosts, Zones      int
 	Each              plimsoll.Resources
 	Runtime           string
-	// AllowReset has POST /_reset stop and remove everything.
-	AllowReset bool
-	Out        io.Writer
-	Log        *slog.Logger
+	Out               io.Writer
+	Log               *slog.Logger
 }
 
 // RunOptions are those of `plimsoll run`: the scaler alone, against the ECS

@@ -8,7 +8,7 @@ import (
 )
 
 // policy is what the file says of a service, as decisions take it.
-func policy(s compose.Service) scale.Policy {
+func policy(s compose.Service, prices compose.Prices) scale.Policy {
 	p := scale.Policy{
 		Service:   s.Name,
 		Priority:  s.Scaling.Priority,
@@ -23,7 +23,15 @@ func policy(s compose.Service) scale.Policy {
 			Up:         rate(s.Scaling.Behavior.ScaleUp.Rate),
 			Down:       rate(s.Scaling.Behavior.ScaleDown.Rate),
 			Cooldown:   s.Scaling.Behavior.Cooldown,
+			Warmup:     s.Scaling.Behavior.Warmup,
 		},
+		Spend: spend(s, prices),
+	}
+	if panics := s.Scaling.Behavior.Panic; panics != nil {
+		p.Behavior.Panic = &scale.Panic{Threshold: panics.Threshold, Window: panics.Window}
+	}
+	if f := s.Scaling.Formula; f != nil {
+		p.Formula = &scale.Formula{Text: f.Expression, Target: f.Target, Activation: f.Activation, Eval: f.Evaluate}
 	}
 	for _, t := range s.Scaling.Triggers {
 		p.Triggers = append(p.Triggers, trigger(t))
@@ -42,7 +50,7 @@ func rate(r *compose.Rate) *scale.Rate {
 func trigger(t compose.Trigger) scale.Trigger {
 	out := scale.Trigger{Name: t.Name, Mode: scale.Average, Target: 1}
 	if t.Fallback != nil {
-		out.FailureCount = &t.Fallback.Replicas
+		out.FailureCount, out.LastGoodFor = t.Fallback.Replicas, t.Fallback.LastValueFor
 	}
 	switch p := t.Parameters.(type) {
 	case *compose.Router:
@@ -50,6 +58,9 @@ func trigger(t compose.Trigger) scale.Trigger {
 	case *compose.SQSQueue:
 		out.Unit = "messages"
 		out.Target, out.Activation = p.QueueLength, p.ActivationQueueLength
+		out.Waiting = !p.ScaleOnInFlight
+	case *compose.Cron:
+		out.Mode = scale.Exact
 	case *compose.Random:
 		out.Target = p.Target
 	case *compose.Script:
@@ -57,7 +68,30 @@ func trigger(t compose.Trigger) scale.Trigger {
 	case *compose.MetricsAPI:
 		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
 	}
+	switch {
+	case t.Mode == "job":
+		out.Mode = scale.Job
+	case t.DrainWithin > 0:
+		out.Mode, out.DrainWithin = scale.Backlog, t.DrainWithin
+	case len(t.Steps) > 0:
+		out.Mode = scale.Steps
+		for _, step := range t.Steps {
+			out.Steps = append(out.Steps, scale.Step(step))
+		}
+	}
 	return out
+}
+
+// spend is a service's ceiling on what it uses; nil without one.
+func spend(s compose.Service, prices compose.Prices) *scale.Spend {
+	switch given := s.Scaling.Spend; {
+	case given == nil:
+		return nil
+	case given.TaskHours > 0:
+		return &scale.Spend{Limit: given.TaskHours, Price: 1, Unit: "task-hours", Period: given.Period}
+	default:
+		return &scale.Spend{Limit: given.Cost, Price: prices.Hourly(s.Reserved), Unit: "of cost", Period: given.Period}
+	}
 }
 
 // routerTarget is the target of a router trigger: counts are per task,

@@ -42,7 +42,7 @@ type sources struct {
 func (m sources) services() ([]control.Service, error) {
 	var out []control.Service
 	for _, s := range m.project.Services {
-		service := control.Service{Policy: policy(s)}
+		service := control.Service{Policy: policy(s, m.project.Prices)}
 		for _, t := range s.Scaling.Triggers {
 			source, err := m.source(s, t)
 			if err != nil {

@@ -57,6 +57,32 @@ func (c check) link(key, value string) {
 	}
 }
 
+// check has the rules over the keys that all triggers share.
+func (t *Trigger) check(c check) {
+	var policies []string
+	for _, key := range []string{"mode", "steps", "drainWithin"} {
+		if c.has(key) {
+			policies = append(policies, key)
+		}
+	}
+	if len(policies) > 1 {
+		c.key(policies[1], "%q and %q are both set; keep one of them", policies[0], policies[1])
+	}
+	for _, key := range policies {
+		if t.Type == "cron" || t.Type == "router" && key != "steps" {
+			c.key(key, "%s is for a reading that counts work to be done; a %s trigger has none", key, t.Type)
+		}
+	}
+	for i := 1; i < len(t.Steps); i++ {
+		if t.Steps[i].From <= t.Steps[i-1].From {
+			c.at(c.node.get("steps").items[i], "from %v is not over the %v of the step before; write the steps by rising from", t.Steps[i].From, t.Steps[i-1].From)
+		}
+	}
+	if t.Fallback != nil && t.Fallback.Replicas == nil && t.Fallback.LastValueFor == 0 {
+		c.key("fallback", "one of these is needed: replicas, lastValueFor")
+	}
+}
+
 func (r *Router) keys() []string {
 	return []string{"concurrency", "requestsPerSecond", "latencyP50", "latencyP99"}
 }
@@ -87,6 +113,9 @@ func (q *SQSQueue) check(c check) {
 	c.one("queue", "queueURL")
 	c.link("queueURL", q.QueueURL)
 	c.link("awsEndpoint", q.AWSEndpoint)
+	if c.has("mode") && !c.has("queueLength") {
+		q.QueueLength = 1
+	}
 	if q.Queue == "" {
 		return
 	}

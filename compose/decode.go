@@ -159,6 +159,15 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 			d.uniqueNames(n, *target)
 		}
 		return
+	case *[]Step:
+		if d.list(n, r) {
+			for _, item := range n.items {
+				var step Step
+				d.structs(item, &step)
+				*target = append(*target, step)
+			}
+		}
+		return
 	case *[]string:
 		if d.list(n, r) {
 			for _, item := range n.items {
@@ -174,6 +183,10 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 		d.structs(n, v.Addr().Interface())
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+		if v.Type().Elem().Kind() != reflect.Struct {
+			d.scalar(n, v.Elem(), r)
+			return
+		}
 		d.structs(n, v.Interface())
 	default:
 		d.scalar(n, v, r)
@@ -409,6 +422,9 @@ func allowed(t reflect.Type, r rule) string {
 
 // kindOf names a type for people.
 func kindOf(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer && t.Elem().Kind() != reflect.Struct {
+		t = t.Elem()
+	}
 	switch t {
 	case durationType:
 		return "a duration with its unit (500ms, 20s, 5m)"

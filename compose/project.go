@@ -16,6 +16,7 @@ type Project struct {
 	File, Dir string
 	Hosts     Hosts
 	Services  []Service // in the order of the file
+	Prices    Prices
 	// DeregistrationDelay is the longest time that a task which is to stop is
 	// kept for the requests that it still has.
 	DeregistrationDelay time.Duration

@@ -1,6 +1,10 @@
 package compose
 
-import "time"
+import (
+	"time"
+
+	"plimsoll"
+)
 
 // The structs of this file and of trigger.go are the x-plimsoll extension: the
 // decoder, the JSON Schema and the reference are all made from them. The tag
@@ -9,6 +13,7 @@ import "time"
 
 // extension is the x-plimsoll section at the top level.
 type extension struct {
+	Prices              Prices        `yaml:"prices" jsonschema_description:"What capacity costs in an hour, for spend.cost."`
 	Hosts               hosts         `yaml:"hosts" jsonschema_description:"The logical hosts (container instances) of the embedded engine."`
 	DeregistrationDelay time.Duration `yaml:"deregistrationDelay" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time for which a task that is to stop is kept for the requests that it still has, before it is sent the stop signal."`
 }
@@ -18,6 +23,17 @@ type hosts struct {
 	Zones  int   `yaml:"zones" jsonschema:"default=3,minimum=1,maximum=26" jsonschema_description:"The number of availability zones that the hosts are spread over, at most one for each host."`
 	CPU    int64 `yaml:"cpu" jsonschema:"default=1024,minimum=1,maximum=1048576" jsonschema_description:"CPU units of each host; 1024 are one virtual CPU."`
 	Memory MiB   `yaml:"memory" jsonschema:"default=1024M,minimum=1" jsonschema_description:"Memory of each host."`
+}
+
+// Prices are those of one hour, in any currency.
+type Prices struct {
+	CPU    float64 `yaml:"cpu" jsonschema:"default=0,minimum=0" jsonschema_description:"The price of one virtual CPU (1024 CPU units) for an hour."`
+	Memory float64 `yaml:"memory" jsonschema:"default=0,minimum=0" jsonschema_description:"The price of 1 GiB of memory for an hour."`
+}
+
+// Hourly is what resources cost in an hour.
+func (p Prices) Hourly(r plimsoll.Resources) float64 {
+	return float64(r.CPU)/1024*p.CPU + float64(r.Memory)/1024*p.Memory
 }
 
 // MiB is an amount of memory, in MiB; in the file it has a unit: 64M, 1.5G.
@@ -33,6 +49,8 @@ type Scaling struct {
 	Remainder   bool      `yaml:"remainder" jsonschema:"default=false" jsonschema_description:"The service takes the capacity that nobody else wants, up to max, and gives way at once. It has no triggers."`
 	Route       *Route    `yaml:"route" jsonschema_description:"Where the router sends requests to this service from. The service needs a TCP port."`
 	Triggers    []Trigger `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
+	Formula     *Formula  `yaml:"formula" jsonschema_description:"One count made of all the triggers' readings, in place of the greatest want."`
+	Spend       *Spend    `yaml:"spend" jsonschema_description:"A ceiling on what the service uses. When it is reached, the service has its minimum until the next period."`
 	Behavior    Behavior  `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
 	Load        *Traffic  `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
 }
@@ -54,6 +72,21 @@ type Behavior struct {
 	ScaleUp   ScaleUp       `yaml:"scaleUp" jsonschema_description:"How the count grows."`
 	ScaleDown ScaleDown     `yaml:"scaleDown" jsonschema_description:"How the count shrinks."`
 	Cooldown  time.Duration `yaml:"cooldown" jsonschema:"default=60s,minimum=0s,maximum=24h" jsonschema_description:"The time without activity before the last task goes (from 1 to 0)."`
+	Warmup    time.Duration `yaml:"warmup" jsonschema:"default=0s,minimum=0s,maximum=1h" jsonschema_description:"How long a task that runs counts as one that starts, for latencies to be held."`
+	Panic     *Panic        `yaml:"panic" jsonschema_description:"An answer to short bursts: past the up window and the rate, and without shrinking."`
+}
+
+// Panic says when a burst is answered at once.
+type Panic struct {
+	Threshold float64       `yaml:"threshold" jsonschema:"default=2,minimum=1.1" jsonschema_description:"How many times the running tasks have to be asked for."`
+	Window    time.Duration `yaml:"window" jsonschema:"default=60s,minimum=1s,maximum=1h" jsonschema_description:"How long after that the count does not shrink."`
+}
+
+// Spend is a ceiling on what a service uses in each period.
+type Spend struct {
+	TaskHours float64       `yaml:"taskHours" jsonschema:"exclusiveMinimum=0" jsonschema_description:"Hours of tasks. Either this or cost."`
+	Cost      float64       `yaml:"cost" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The sum that the tasks' reservations may cost, by x-plimsoll.prices at the top level."`
+	Period    time.Duration `yaml:"period" jsonschema:"default=24h,minimum=1m,maximum=744h" jsonschema_description:"The time for which it is meant. 24h begins at midnight UTC."`
 }
 
 // ScaleUp bounds growth.

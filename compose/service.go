@@ -68,6 +68,7 @@ func (r *report) scalings(p *Project, root *node) map[string]*Scaling {
 	} else if top.Hosts.Zones > top.Hosts.Count && top.Hosts.Count > 0 {
 		d.at(zones, "%d zones for %d hosts leaves zones empty; allowed: 1 to %d", top.Hosts.Zones, top.Hosts.Count, top.Hosts.Count)
 	}
+	p.Prices = top.Prices
 	p.DeregistrationDelay = top.DeregistrationDelay
 	p.Hosts = Hosts{
 		Count: top.Hosts.Count, Zones: top.Hosts.Zones,
@@ -303,6 +304,10 @@ func (s *Scaling) check(c check) {
 	if s.Remainder && len(s.Triggers) > 0 {
 		c.key("triggers", "a remainder service has no triggers: it takes what nobody else wants; remove remainder or triggers")
 	}
+	s.Formula.check(check{c.report, c.node.get("formula")}, s.Triggers)
+	if s.Spend != nil {
+		check{c.report, c.node.get("spend")}.one("taskHours", "cost")
+	}
 	if !c.has("max") && (s.Remainder || len(s.Triggers) > 0) {
 		c.at(c.node, "max is missing; a service with triggers or remainder names the most tasks that it may have")
 	}
@@ -348,6 +353,7 @@ func (r *report) across(p *Project, root *node) {
 	for i := range p.Services {
 		s := &p.Services[i]
 		n, _ := root.find("services", s.Name)
+		r.priced(p, s, n)
 		if !s.Reserved.Fits(p.Hosts.Each) {
 			at, _ := n.find("deploy", "resources", "reservations")
 			r.at(at, "a task reserves %s, a host has %s: none would ever start; reserve less, or give the hosts more (x-plimsoll.hosts)", s.Reserved, p.Hosts.Each)
@@ -363,6 +369,13 @@ func (r *report) across(p *Project, root *node) {
 			r.at(at, "the service %q has this host and path already; change one of them", other)
 		}
 		routes[key] = s.Name
+	}
+}
+
+// priced checks that a ceiling on the cost can ever be reached.
+func (r *report) priced(p *Project, s *Service, n *node) {
+	if spend := s.Scaling.Spend; spend != nil && spend.Cost > 0 && p.Prices.Hourly(s.Reserved) == 0 {
+		r.at(n.get("x-plimsoll").get("spend"), "a task costs nothing; set x-plimsoll.prices at the top level, or use taskHours")
 	}
 }
 

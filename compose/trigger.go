@@ -15,6 +15,10 @@ type Trigger struct {
 	Interval time.Duration `yaml:"interval" jsonschema:"minimum=0s,maximum=1h" jsonschema_description:"The shortest time between two readings, unless the source says itself that it has changed."`
 	// Fallback is nil where the last count is held.
 	Fallback *Fallback `yaml:"fallback" jsonschema_description:"What holds while the reading fails; without it the last count is held."`
+	// At most one of Mode, Steps and DrainWithin is set.
+	Mode        string        `yaml:"mode" jsonschema:"enum=job" jsonschema_description:"job: one task for each message, exactly and at once, whatever the windows, the rates and the tolerance."`
+	Steps       []Step        `yaml:"steps" jsonschema:"minItems=1" jsonschema_description:"A map from the reading to the count, in place of the target: from each break point on exactly so many tasks are wanted, and none below the first."`
+	DrainWithin time.Duration `yaml:"drainWithin" jsonschema:"minimum=1s,maximum=24h" jsonschema_description:"The time within which each piece of work is to be done, by the rate at which the tasks are seen to work. Until that is known, the target holds."`
 	// Parameters are those of the trigger's type: *Router, *SQSQueue, *Cron,
 	// *Random, *Script or *MetricsAPI.
 	Parameters Parameters
@@ -29,7 +33,14 @@ type Parameters interface {
 
 // Fallback is the count to want while a reading fails.
 type Fallback struct {
-	Replicas int `yaml:"replicas" jsonschema:"required,minimum=0,maximum=5000" jsonschema_description:"The number of tasks to want meanwhile."`
+	Replicas     *int          `yaml:"replicas" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The number of tasks to want meanwhile, if it is more than there are."`
+	LastValueFor time.Duration `yaml:"lastValueFor" jsonschema:"minimum=1s,maximum=24h" jsonschema_description:"How long the last good value stands in, from when it was read; after that replicas, or the last count. One of both keys is needed."`
+}
+
+// Step is a break point.
+type Step struct {
+	From  float64 `yaml:"from" jsonschema:"required,minimum=0" jsonschema_description:"The reading from which on the step holds."`
+	Tasks int     `yaml:"tasks" jsonschema:"required,minimum=0,maximum=5000" jsonschema_description:"The number of tasks."`
 }
 
 // Router follows what the router measures of the service's own requests.
@@ -161,6 +172,7 @@ func (d *decoder) decodeTrigger(n *node) Trigger {
 	if len(d.errors) > before {
 		return t
 	}
+	t.check(check{d.report, n})
 	t.Parameters.check(check{d.report, n})
 	if t.Name == "" {
 		t.Name = strings.TrimSpace(t.Type + " " + t.Parameters.name())

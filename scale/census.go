@@ -145,7 +145,7 @@ func (p *pass) countTasks(byARN map[string]int32) {
 		switch {
 		case t.Leaving():
 			p.leaving = append(p.leaving, int32(i))
-		case p.ownerOf[i] != noService && p.services[p.ownerOf[i]].countTask(t):
+		case p.ownerOf[i] != noService && p.countTask(&p.services[p.ownerOf[i]], t):
 			if p.displaces(i) {
 				p.services[p.ownerOf[i]].displaced++
 			} else {
@@ -188,14 +188,25 @@ func (p *pass) displaces(task int) bool {
 	return h != noHost && p.hosts[h].instance.Status == plimsoll.InstanceDraining
 }
 
+// warmsUp tells whether a task that runs is still too new to count as one that
+// does.
+func (p *pass) warmsUp(s *service, t *plimsoll.Task) bool {
+	if s.policy == nil || s.policy.Behavior.Warmup <= 0 || t.StartedAt.IsZero() {
+		return false
+	}
+	end := t.StartedAt.Add(s.policy.Behavior.Warmup)
+	p.by(end)
+	return p.now.Before(end)
+}
+
 // countTask counts a task that is not leaving; it tells whether the task has a
 // host.
-func (s *service) countTask(t *plimsoll.Task) bool {
+func (p *pass) countTask(s *service, t *plimsoll.Task) bool {
 	placed := t.ContainerInstance != ""
 	switch {
-	case t.Serving():
+	case t.Serving() && !p.warmsUp(s, t):
 		s.running++
-	case placed:
+	case placed || t.Serving():
 		s.starting++
 	default:
 		s.unplaced++

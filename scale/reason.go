@@ -123,6 +123,69 @@ func (p *pass) sayInactive(t *Trigger, r Reading) string {
 	return p.done(w)
 }
 
+func (p *pass) sayExact(t *Trigger, r Reading, want int) string {
+	w := p.sentence()
+	w.reading(t, r)
+	w.add(" = ")
+	w.int(want)
+	return p.done(w)
+}
+
+func (p *pass) sayStep(t *Trigger, r Reading, step *Step) string {
+	w := p.sentence()
+	w.reading(t, r)
+	if step == nil {
+		w.add(" is below the first step = 0")
+		return p.done(w)
+	}
+	w.add(" is on the step from ")
+	w.number(step.From)
+	w.add(" = ")
+	w.int(step.Tasks)
+	return p.done(w)
+}
+
+func (p *pass) sayJobs(t *Trigger, r Reading, busy, want int) string {
+	w := p.sentence()
+	w.reading(t, r)
+	w.target(t)
+	if busy > 0 {
+		w.add(" and ")
+		w.counted(busy, "task that is busy", "tasks that are busy")
+	}
+	w.add(" = ")
+	w.int(want)
+	return p.done(w)
+}
+
+func (p *pass) sayBacklog(t *Trigger, r Reading, rate float64, need, want int) string {
+	w := p.sentence()
+	w.reading(t, r)
+	w.add(" / (")
+	w = strconv.AppendFloat(w, rate, 'g', 3, 64)
+	w.add(" per second and task * ", t.DrainWithin.String(), ") = ")
+	w.int(need)
+	if want != need {
+		w.add(", kept at ")
+		w.int(want)
+		w.add(" for what came before")
+	}
+	return p.done(w)
+}
+
+// sayLastGood says that an earlier value stands in, and what follows from it.
+func (p *pass) sayLastGood(t *Trigger, r Reading, from string, until time.Time) string {
+	w := p.sentence()
+	w.add(t.Name, " is unknown")
+	if r.Problem != "" {
+		w.add(" (", r.Problem, ")")
+	}
+	w.add(", its last good value holds until ")
+	w.time(until)
+	w.add(": ", from)
+	return p.done(w)
+}
+
 func (p *pass) sayUnknown(t *Trigger, r Reading, want, current int) string {
 	w := p.sentence()
 	w.add(t.Name, " is unknown")
@@ -191,6 +254,10 @@ func (w *sentence) smoothing(s *service) {
 		}
 		w.int(n.window)
 	}
+	if !n.panicUntil.IsZero() {
+		w.add("; in panic, never fewer until ")
+		w.time(n.panicUntil)
+	}
 	if n.cooldown >= 0 {
 		if n.until.IsZero() {
 			w.add("; the first task at once = ")
@@ -214,6 +281,21 @@ func (w *sentence) smoothing(s *service) {
 		w.time(s.over.Until)
 		w.add(" = ")
 		w.int(n.floor)
+	}
+	if n.ceiling >= 0 {
+		w.add("; the ceiling until ")
+		w.time(s.over.CeilingUntil)
+		w.add(" = ")
+		w.int(n.ceiling)
+	}
+	if n.spend >= 0 {
+		b := s.policy.Spend
+		w.add("; the ")
+		w.number(b.Limit)
+		w.add(" ", b.Unit, " of this ", b.Period.String(), " are used up, until ")
+		w.time(s.next.SpentSince.Add(b.Period))
+		w.add(" = ")
+		w.int(n.spend)
 	}
 	if n.bound >= 0 {
 		if n.bound <= s.policy.Min && s.policy.Min > 0 {

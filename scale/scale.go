@@ -40,7 +40,12 @@ type Policy struct {
 	// Reserved is what one task reserves, for a service not yet in the cluster.
 	Reserved plimsoll.Resources
 	Triggers []Trigger
+	// Formula, if there is one, makes one count of all the triggers' values, in
+	// place of the greatest want.
+	Formula  *Formula
 	Behavior Behavior
+	// Spend, if there is one, bounds what the service may use in a time.
+	Spend *Spend
 }
 
 // Trigger says how a reading becomes a count.
@@ -51,17 +56,54 @@ type Trigger struct {
 	// it a reason reads "18.0 requests in flight"; without it the name stands
 	// in its place.
 	Unit string
-	// Mode is Average or Ratio.
 	Mode Mode
-	// Target is the value per task (Average) or the value to hold (Ratio);
-	// over 0.
+	// Target is the value per task (Average, Job, and Backlog until a rate is
+	// known) or the value to hold (Ratio); over 0.
 	Target float64
+	// Steps are for the mode Steps, by rising From.
+	Steps []Step
+	// DrainWithin is the time in which a backlog is to be worked off (Backlog).
+	DrainWithin time.Duration
+	// Waiting tells that the value leaves out what is being worked on (Job):
+	// then a task for each protected one is wanted on top.
+	Waiting bool
 	// Activation: at or under it the demand counts as none (KEDA's
 	// activation thresholds).
 	Activation float64
 	// FailureCount is the count to want while the reading fails; nil holds
 	// the last count. It can raise the count, and never lowers it.
 	FailureCount *int
+	// LastGoodFor is how long the last good value stands in for a reading that
+	// fails, from when it was read; 0 never.
+	LastGoodFor time.Duration
+}
+
+// Step is a break point: from this value on so many tasks are wanted.
+type Step struct {
+	From  float64
+	Tasks int
+}
+
+// Formula makes one value of several.
+type Formula struct {
+	// Text is shown in reasons.
+	Text string
+	// Target and Activation are a trigger's of mode Average.
+	Target, Activation float64
+	// Eval gives the value; values are those of the triggers, in their order.
+	// It must be pure, and must not keep the list.
+	Eval func(values []float64) (float64, error)
+}
+
+// Spend is a ceiling on what a service uses in each period. When it is
+// reached, the service has its minimum until the next period begins.
+type Spend struct {
+	// Limit is in Unit, and so is Price, which is that of one task in an hour.
+	Limit, Price float64
+	// Unit is for reasons: "task-hours".
+	Unit string
+	// Period: each begins at a multiple of it since 1970, in UTC.
+	Period time.Duration
 }
 
 // Mode is the formula of a trigger.
@@ -76,6 +118,22 @@ const (
 	// count would grow and as fully busy when it would shrink, as the HPA has it
 	// for missing pods; what turns round by that is held.
 	Ratio Mode = "ratio"
+	// Exact: want = value, as a schedule says it. No tolerance holds it.
+	Exact Mode = "exact"
+	// Steps: want = the tasks of the last step whose From is not over the
+	// value, exactly, and none below the first.
+	Steps Mode = "steps"
+	// Backlog: want = ceil(value / (rate * DrainWithin)), and no less than that
+	// was within the last DrainWithin while there is work for all: so each
+	// piece of work is done within that time of its coming.
+	// The rate is what one running task takes off the backlog in a second, as
+	// it was measured while there was work for all of them. What arrived
+	// meanwhile makes it too low rather than too high. Until it is known the
+	// mode is Average. No more tasks are wanted than there is work.
+	Backlog Mode = "backlog"
+	// Job: want = ceil(value / target), one task for each message (KEDA's
+	// accurate strategy for jobs): exactly, at once, up and down.
+	Job Mode = "job"
 )
 
 // Behavior bounds how fast a count follows the demand.
@@ -91,6 +149,19 @@ type Behavior struct {
 	Up, Down *Rate
 	// Cooldown is the time without activity before the last task goes (N to 0).
 	Cooldown time.Duration
+	// Warmup is how long a task counts as starting after it runs, for values
+	// that are held (Ratio): it is not yet worth a whole one.
+	Warmup time.Duration
+	// Panic, if there is one, answers short bursts at once.
+	Panic *Panic
+}
+
+// Panic is Knative's panic mode: when Threshold times the running tasks are
+// asked for, the count follows at once, past the up window and the rate, and
+// does not shrink until Window has passed since that was last so.
+type Panic struct {
+	Threshold float64
+	Window    time.Duration
 }
 
 // Rate allows max(Percent of the count, Tasks) of change in each Period.
@@ -117,6 +188,10 @@ type Override struct {
 	// service wants, up to Max; priority decides what it gets of it.
 	Floor int       `json:"floor,omitempty"`
 	Until time.Time `json:"until,omitzero"`
+	// Ceiling is a maximum count until CeilingUntil; zero is none. It does not
+	// go below Min.
+	Ceiling      int       `json:"ceiling,omitempty"`
+	CeilingUntil time.Time `json:"ceilingUntil,omitzero"`
 	// Paused services keep their desired count.
 	Paused bool `json:"paused,omitempty"`
 }
@@ -145,6 +220,30 @@ type ServiceMemory struct {
 	Desired int `json:"desired,omitempty"`
 	Want    int `json:"want,omitempty"`
 	Asked   int `json:"asked,omitempty"`
+	// PanicAt is when the panic threshold was last reached.
+	PanicAt time.Time `json:"panicAt,omitzero"`
+	// Triggers is what is remembered of triggers, by name.
+	Triggers map[string]TriggerMemory `json:"triggers,omitempty"`
+	// Spent is what was used since the period began at SpentSince.
+	Spent      float64   `json:"spent,omitempty"`
+	SpentSince time.Time `json:"spentSince,omitzero"`
+}
+
+// TriggerMemory is what is remembered of one trigger.
+type TriggerMemory struct {
+	// Good is the last good value, read at GoodAt.
+	Good   float64   `json:"good,omitempty"`
+	GoodAt time.Time `json:"goodAt,omitzero"`
+	// Rate is what a task takes off the backlog in a second; 0 is unknown.
+	Rate float64 `json:"rate,omitempty"`
+	// Since is when the measurement under way began, with a backlog of From
+	// and that many Running.
+	Since   time.Time `json:"since,omitzero"`
+	From    float64   `json:"from,omitempty"`
+	Running int       `json:"running,omitempty"`
+	// Needs are the counts that the backlog needed within the time in which it
+	// is to be worked off.
+	Needs []Want `json:"needs,omitempty"`
 }
 
 // Want is a recommendation at a time.

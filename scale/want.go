@@ -1,7 +1,6 @@
 package scale
 
 import (
-	"math"
 	"time"
 )
 
@@ -21,8 +20,10 @@ type notes struct {
 	asked  int // what the triggers ask for
 	// Each of the next has the count after it, or -1 if it changed nothing.
 	window, cooldown, rate, floor, bound int
+	ceiling, spend                       int
 	windowUp, rateUp                     bool
 	until                                time.Time // of the cool-down
+	panicUntil                           time.Time // zero: no panic
 	waitsFor                             []share
 	givesTo                              []share
 }
@@ -36,27 +37,84 @@ type share struct {
 // recommend sets a service's want: what its triggers ask for, smoothed by the
 // windows, bounded by the rates, the cool-down, the floor, and Min and Max.
 func (p *pass) recommend(s *service) {
-	s.notes = notes{chosen: -1, window: -1, cooldown: -1, rate: -1, floor: -1, bound: -1}
+	s.notes = notes{chosen: -1, window: -1, cooldown: -1, rate: -1, floor: -1, bound: -1, ceiling: -1, spend: -1}
 	s.next = ServiceMemory{ActiveAt: s.was.ActiveAt, SeenAt: p.now, Desired: s.current()}
 	p.recordMoves(s)
 	asked, active := p.ask(s)
 	s.notes.asked = asked
 	want := asked
 	if !s.policy.Remainder && len(s.policy.Triggers) > 0 {
-		want = p.smooth(s, asked)
-		want = p.keepAwake(s, want, active)
-		want = p.limit(s, want)
+		want = p.pace(s, asked, active)
 	}
-	if s.over.Floor > want && p.now.Before(s.over.Until) {
-		want = s.over.Floor
-		s.notes.floor = want
-		p.by(s.over.Until)
-	}
+	want = p.override(s, want)
+	want = p.spend(s, want)
 	if bounded := min(max(want, s.policy.Min), max(s.policy.Max, 0)); bounded != want {
 		want = bounded
 		s.notes.bound = want
 	}
 	s.want, s.next.Want = want, want
+}
+
+// pace turns what is asked for into what is wanted now: smoothed by the
+// windows, kept awake by the cool-down, bounded by the rates.
+func (p *pass) pace(s *service, asked int, active bool) int {
+	if s.jobsOnly() {
+		return p.keepAwake(s, asked, active)
+	}
+	want := p.smooth(s, asked)
+	if least, panics := p.panics(s, asked); panics {
+		s.notes.window = -1
+		return p.keepAwake(s, least, active)
+	}
+	want = p.keepAwake(s, want, active)
+	return p.limit(s, want)
+}
+
+// jobsOnly tells whether every trigger is of mode Job, so that no window or
+// rate stands between a message and its task.
+func (s *service) jobsOnly() bool {
+	for i := range s.policy.Triggers {
+		if s.policy.Triggers[i].Mode != Job {
+			return false
+		}
+	}
+	return s.policy.Formula == nil
+}
+
+// panics tells whether the service is in panic, and what it then wants: no less
+// than it was heading for.
+func (p *pass) panics(s *service, asked int) (want int, ok bool) {
+	b := s.policy.Behavior.Panic
+	if b == nil {
+		return 0, false
+	}
+	s.next.PanicAt = s.was.PanicAt
+	if asked > s.current() && float64(asked) >= b.Threshold*float64(max(1, s.running)) {
+		s.next.PanicAt = p.now
+	}
+	end := s.next.PanicAt.Add(b.Window)
+	if s.next.PanicAt.IsZero() || !p.now.Before(end) {
+		s.next.PanicAt = time.Time{}
+		return 0, false
+	}
+	p.by(end)
+	s.notes.panicUntil = end
+	return max(asked, s.goal()), true
+}
+
+// override applies the floor and the ceiling that people have set.
+func (p *pass) override(s *service, want int) int {
+	if s.over.Floor > want && p.now.Before(s.over.Until) {
+		want = s.over.Floor
+		s.notes.floor = want
+		p.by(s.over.Until)
+	}
+	if p.now.Before(s.over.CeilingUntil) && want > s.over.Ceiling {
+		want = max(s.over.Ceiling, min(want, s.policy.Min))
+		s.notes.ceiling = want
+		p.by(s.over.CeilingUntil)
+	}
+	return want
 }
 
 // goal is the count that the last decision was heading for. The HPA has it as
@@ -70,20 +128,22 @@ func (s *service) goal() int {
 	return s.was.Want
 }
 
-// ask is what the triggers ask for, the most of them all, and whether any of
-// them is active or may be.
+// ask is what the triggers ask for, the most of them all or what the formula
+// makes of them, and whether any of them is active or may be.
 func (p *pass) ask(s *service) (count int, active bool) {
-	if len(s.policy.Triggers) > 0 {
-		s.notes.triggers = make([]TriggerVerdict, len(s.policy.Triggers))
+	n := len(s.policy.Triggers)
+	if n > 0 {
+		s.notes.triggers = make([]TriggerVerdict, n, n+1)
 	}
 	readings := p.in.Readings[s.name]
 	for i := range s.policy.Triggers {
+		t := &s.policy.Triggers[i]
 		r := Reading{Problem: "no reading yet"}
 		if i < len(readings) {
 			r = readings[i]
 		}
 		v := &s.notes.triggers[i]
-		*v = p.evaluate(s, &s.policy.Triggers[i], r)
+		*v = p.evaluate(s, t, p.checked(s, t, r))
 		if v.Known {
 			if s.notes.demand == nil {
 				s.notes.demand = new(float64)
@@ -98,96 +158,14 @@ func (p *pass) ask(s *service) (count int, active bool) {
 	switch {
 	case s.policy.Remainder:
 		return s.policy.Max, true
-	case len(s.policy.Triggers) == 0:
+	case n == 0:
 		return s.policy.Min, true
+	case s.policy.Formula != nil:
+		v := p.formula(s)
+		s.notes.triggers, s.notes.chosen = append(s.notes.triggers, v), n
+		return v.Want, v.Active || !v.Known
 	}
 	return count, active
-}
-
-// evaluate turns one reading into a count.
-func (p *pass) evaluate(s *service, t *Trigger, r Reading) TriggerVerdict {
-	v := TriggerVerdict{Name: t.Name, Known: r.Known, Value: r.Value}
-	if r.Known && (math.IsNaN(r.Value) || math.IsInf(r.Value, 0) || r.Value < 0) {
-		v.Known, v.Value, r.Problem = false, 0, "the reading is no number of 0 or more"
-	}
-	switch {
-	case !v.Known:
-		held := max(s.current(), s.goal())
-		v.Value, v.Want = 0, held
-		if t.FailureCount != nil {
-			v.Want = max(held, *t.FailureCount)
-		}
-		v.Reason = p.sayUnknown(t, r, v.Want, held)
-	case v.Value <= t.Activation:
-		v.Reason = p.sayInactive(t, r)
-	case t.Mode == Ratio:
-		v.Active = true
-		v.Want, v.Reason = p.ratio(s, t, r)
-	default:
-		v.Active = true
-		v.Want, v.Reason = p.average(s, t, r)
-	}
-	return v
-}
-
-// average is the HPA's formula for external average values.
-func (p *pass) average(s *service, t *Trigger, r Reading) (int, string) {
-	if goal := s.goal(); goal > 0 && s.tolerates(r.Value/(t.Target*float64(goal))) {
-		return goal, p.sayTolerated(s, t, r, goal)
-	}
-	want := max(1, tasks(r.Value/t.Target))
-	return want, p.sayAverage(t, r, want)
-}
-
-// ratio is the HPA's formula for values to be held. Its count is the tasks
-// that run, since the value was measured on them.
-func (p *pass) ratio(s *service, t *Trigger, r Reading) (int, string) {
-	current := s.current()
-	quotient := r.Value / t.Target
-	if current == 0 {
-		want := max(1, tasks(quotient))
-		return want, p.sayRatio(t, r, 1, want)
-	}
-	if s.tolerates(quotient) {
-		return current, p.sayTolerated(s, t, r, current)
-	}
-	if s.running == 0 {
-		return current, p.sayHeld(t, r, current, "no task runs yet")
-	}
-	ready, coming := float64(s.running), float64(s.starting+s.unplaced)
-	if coming > 0 {
-		load := quotient * ready
-		if quotient < 1 {
-			load += coming
-		}
-		level := load / (ready + coming)
-		if s.tolerates(level) || (level > 1) != (quotient > 1) {
-			return current, p.sayHeld(t, r, current, "tasks are starting")
-		}
-		if quotient < 1 {
-			return max(1, min(current, tasks(load))), p.sayRatio(t, r, s.running, max(1, min(current, tasks(load))))
-		}
-	}
-	want := max(1, tasks(quotient*ready))
-	if quotient > 1 {
-		want = max(want, current)
-	} else {
-		want = min(want, current)
-	}
-	return want, p.sayRatio(t, r, s.running, want)
-}
-
-// tolerates tells whether a ratio is too near to 1 to act on.
-func (s *service) tolerates(ratio float64) bool {
-	return math.Abs(1-ratio) <= s.policy.Behavior.Tolerance+rounding
-}
-
-// tasks rounds a quotient up to a count.
-func tasks(quotient float64) int {
-	if !(quotient < highest) {
-		return highest
-	}
-	return max(0, int(math.Ceil(quotient-rounding)))
 }
 
 // keepAwake keeps the last task for as long as the cool-down lasts, and gives a

@@ -55,9 +55,6 @@ type Options struct {
 	// FirstPort and LastPort are the range of the dynamic host ports, both
 	// included. 0: the defaults.
 	FirstPort, LastPort int
-	// Ports are those of the runtimes that run beside this one, whose range
-	// counts then; nil: this one is alone.
-	Ports *Ports
 	// Cgroup is the name of the cgroup above all tasks' cgroups. Empty:
 	// "plimsoll". NoCgroups goes without limits.
 	Cgroup    string
@@ -82,7 +79,7 @@ type Runtime struct {
 	user    user // the default
 	root    bool
 	boot    string
-	ports   *Ports
+	ports   *ports
 	cgroups *cgroups
 	probes  *prober
 
@@ -114,10 +111,7 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 	}
 	r := &Runtime{
 		o: o, sink: sink, root: os.Geteuid() == 0, boot: bootID(),
-		ports: o.Ports, tasks: map[string]*task{},
-	}
-	if r.ports == nil {
-		r.ports = NewPorts(o.FirstPort, o.LastPort)
+		ports: newPorts(o.FirstPort, o.LastPort), tasks: map[string]*task{},
 	}
 	if r.root {
 		if r.user, err = lookupUser(o.DefaultUser); err != nil {
