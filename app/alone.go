@@ -14,6 +14,9 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 	if err := needsGuard(onAWS, o.AWS, "--tls-cert and --tls-key", o.CertFile != ""); err != nil {
 		return err
 	}
+	if o.AllowReset && !isLoopback(o.AWS) {
+		return misusef("--allow-reset: POST /_reset asks for no signature, and --aws %s can be reached from other machines: give a loopback address such as 127.0.0.1", o.AWS)
+	}
 	state, err := openState(o.State)
 	if err != nil {
 		return err
@@ -37,16 +40,17 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 		defer cancel()
 		err = errors.Join(err, parts.close(stopping))
 	}()
+	given := grant{cluster: o.Cluster, count: o.Hosts, zones: o.Zones, each: o.Each}
 	e, err := startEngine(ctx, &parts, embeddedOptions{
 		state: state, aws: open[onAWS], agent: open[onAgent], endpoint: open.endpoint(run.AWS, o.CertFile),
-		region: o.Region, runtime: name, log: o.Log,
+		region: o.Region, runtime: name, hosts: given, allowReset: o.AllowReset, log: o.Log,
 	})
 	if err != nil {
 		open.close()
 		return err
 	}
 	parts.push("the tasks", func(ctx context.Context) error { return e.shutdown(ctx) })
-	if err := e.putHosts(ctx, o.Cluster, o.Hosts, o.Zones, o.Each); err != nil {
+	if err := e.putHosts(ctx, given); err != nil {
 		return err
 	}
 	if err := parts.writeRun(state, run); err != nil {

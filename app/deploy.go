@@ -14,7 +14,7 @@ import (
 
 // taskRole is the role that the tasks of a compose file run under: it lets a
 // worker use the AWS endpoint with nothing configured.
-const taskRole = "arn:aws:iam::" + account + ":role/plimsoll-task"
+const taskRole = "arn:aws:iam::" + Account + ":role/plimsoll-task"
 
 // deployment is what deploying a project needs of a platform.
 type deployment interface {

@@ -2,9 +2,6 @@ package app
 
 import (
 	"context"
-	cryptorand "crypto/rand"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,27 +10,22 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
-	"plimsoll/engine/daemon"
-	"plimsoll/engine/ecsapi"
-	"plimsoll/engine/queue"
 	"plimsoll/engine/runtime"
-	"plimsoll/engine/store"
+	"plimsoll/engine/tenants"
 )
 
 // shutdownWait is how long all tasks together may take to end: longer than the
 // drain and the longest grace period that is usual.
 const shutdownWait = 150 * time.Second
 
-// embedded is the running engine with its endpoints.
+// embedded is the running engine with its endpoints. Its own world is that of
+// the home account in the home region.
 type embedded struct {
-	daemon  *daemon.Daemon
-	queues  *queue.Set
-	runtime runtime.Runtime
-	keys    awsapi.Keys
-	region  string
+	*world
+	worlds *worlds
+	keys   awsapi.Keys
 	// endpoint is the URL of the API for the tasks and for Plimsoll itself.
 	endpoint string
-	agent    *ecsapi.Agent
 }
 
 // embeddedOptions are what the engine is started with. The listeners are open
@@ -51,7 +43,12 @@ type embeddedOptions struct {
 	arrived   func(queue string)
 	// release, if any, answers the tasks that release themselves.
 	release http.Handler
-	log     *slog.Logger
+	// hosts are those that the home account has in its other regions; after a
+	// reset, in the home region too.
+	hosts grant
+	// allowReset has POST /_reset empty everything.
+	allowReset bool
+	log        *slog.Logger
 }
 
 // startEngine opens the state, adopts the tasks that still run and serves the
@@ -65,83 +62,75 @@ func startEngine(ctx context.Context, s *stack, o embeddedOptions) (*embedded, e
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{keys: keys, region: o.region, endpoint: o.endpoint}
-	agent, err := ecsapi.NewAgent(ecsapi.AgentOptions{
-		Secret: secret, URL: "http://" + o.agent.Addr().String(), Endpoint: o.endpoint, Region: o.region, Keys: keys,
-		Releases: o.release != nil,
-	})
+	directory, err := tenants.OpenDirectory(string(o.state), keys, time.Now, o.log)
 	if err != nil {
 		return nil, err
 	}
-	e.agent = agent
-	log, err := store.Open(o.state.path("engine"), store.Options{Log: o.log})
-	if err != nil {
+	e := &embedded{keys: keys, endpoint: o.endpoint}
+	e.worlds = newWorlds(o, secret, directory)
+	s.push("the engine", e.worlds.close)
+	if e.world, err = e.worlds.start(ctx); err != nil {
 		return nil, err
 	}
-	queueLog, err := store.Open(o.state.path("queues"), store.Options{Log: o.log})
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	s.push("the queues", func(context.Context) error { return queueLog.Close() })
-	e.queues, err = queue.Open(queue.Options{Log: queueLog, Now: time.Now, Random: cryptorand.Reader, Arrived: o.arrived})
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	e.daemon, err = daemon.Start(ctx, daemon.Options{
-		Machine: engine.New(engine.Config{
-			Region: o.region, Account: account, DeregistrationDelay: o.drainTime, TaskEnv: agent.TaskEnv,
-			Seed: cryptorand.Text(),
-		}),
-		Store: log, Drain: o.drain, Log: o.log,
-		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
-			var err error
-			e.runtime, err = makeRuntime(o.runtime, o, sink)
-			return e.runtime, err
-		},
-	})
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	s.push("the runtime", func(context.Context) error {
-		if watching, ok := e.runtime.(io.Closer); ok {
-			return watching.Close()
-		}
-		return nil
-	})
-	s.push("the engine", func(context.Context) error { return e.daemon.Close() })
-	return e, e.serve(s, o, agent)
+	return e, e.serve(s, o, directory)
 }
 
 // serve answers on the AWS endpoint and on the tasks' own.
-func (e *embedded) serve(s *stack, o embeddedOptions, agent *ecsapi.Agent) error {
-	agent.Attach(e.daemon)
-	ecs, err := ecsapi.New(ecsapi.Options{Engine: e.daemon, Runtime: o.runtime})
+func (e *embedded) serve(s *stack, o embeddedOptions, directory *tenants.Directory) error {
+	endpoint, err := awsapi.New(awsapi.Options{
+		Credentials: directory, Worlds: e.worlds, Admit: directory.Admit, Log: o.log,
+	}, e.world.services...)
 	if err != nil {
 		return err
 	}
-	endpoint, err := awsapi.New(awsapi.Options{Region: o.region, Credentials: e.keys, Log: o.log},
-		ecs, awsapi.SQS(e.queues), awsapi.STS())
-	if err != nil {
-		return err
-	}
-	serve(s, "the AWS endpoint", o.aws, &http.Server{Handler: endpoint, ReadHeaderTimeout: headTimeout}, o.log)
+	public := http.NewServeMux()
+	public.Handle("/", endpoint)
+	public.Handle("POST /_reset", &resetter{engine: e, allowed: o.allowReset, log: o.log})
+	serve(s, "the AWS endpoint", o.aws, awsServer(public), o.log)
 	own := http.NewServeMux()
-	own.Handle("/", agent)
+	own.HandleFunc("/", e.worlds.serveHomeAgent)
 	if o.release != nil {
 		own.Handle("POST /v1/tasks/", o.release)
 	}
+	own.HandleFunc(agentPath+"{account}/{region}/", e.worlds.serveAgent)
 	own.Handle("POST /{$}", endpoint) // the same without TLS, for the tasks and for Plimsoll itself
 	own.Handle("POST /{account}/{queue}", endpoint)
-	serve(s, "the tasks' endpoint", o.agent, &http.Server{Handler: own, ReadHeaderTimeout: headTimeout}, o.log)
+	serve(s, "the tasks' endpoint", o.agent, awsServer(own), o.log)
 	return nil
 }
 
+// The limits of the engine's listeners. An answer may take as long as the
+// longest poll of a queue (20 s), and time to send.
+const (
+	requestTimeout = time.Minute
+	answerTimeout  = 2 * time.Minute
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 64 << 10 // bytes
+)
+
+func awsServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	}
+}
+
+// grant is the logical hosts that somebody has from the start.
+type grant struct {
+	cluster      string
+	count, zones int
+	each         plimsoll.Resources
+}
+
 // putHosts makes the cluster and its logical hosts be there.
-func (e *embedded) putHosts(ctx context.Context, cluster string, count, zones int, each plimsoll.Resources) error {
-	if _, err := e.daemon.Do(ctx, engine.CreateCluster{Name: cluster}); err != nil {
+func (w *world) putHosts(ctx context.Context, g grant) error {
+	if g.count == 0 {
+		return nil
+	}
+	if _, err := w.daemon.Do(ctx, engine.CreateCluster{Name: g.cluster}); err != nil {
 		return err
 	}
-	_, err := e.daemon.Do(ctx, engine.PutHosts{Cluster: cluster, Hosts: hosts(e.region, count, zones, each)})
+	_, err := w.daemon.Do(ctx, engine.PutHosts{Cluster: g.cluster, Hosts: w.hosts(g.count, g.zones, g.each)})
 	return err
 }
 
@@ -149,7 +138,7 @@ func (e *embedded) putHosts(ctx context.Context, cluster string, count, zones in
 func (e *embedded) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownWait)
 	defer cancel()
-	return e.daemon.Shutdown(ctx, "plimsoll was shut down")
+	return e.worlds.shutdown(ctx, "plimsoll was shut down")
 }
 
 // logs are the runtime's, if it has any.

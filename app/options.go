@@ -69,8 +69,10 @@ type EngineOptions struct {
 	Hosts, Zones      int
 	Each              plimsoll.Resources
 	Runtime           string
-	Out               io.Writer
-	Log               *slog.Logger
+	// AllowReset has POST /_reset stop and remove everything.
+	AllowReset bool
+	Out        io.Writer
+	Log        *slog.Logger
 }
 
 // RunOptions are those of `plimsoll run`: the scaler alone, against the ECS

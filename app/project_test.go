@@ -84,7 +84,7 @@ func TestTheTableHasTheTasksThatServeByTheRoutesPort(t *testing.T) {
 func TestHostsAreDealtOutOverTheZonesWithAnAddressEach(t *testing.T) {
 	seen := map[string]bool{}
 	zones := map[string]int{}
-	for _, h := range hosts("us-east-1", 1000, 3, plimsoll.Resources{CPU: 1, Memory: 1}) {
+	for _, h := range (&world{region: "us-east-1", block: firstBlock}).hosts(1000, 3, plimsoll.Resources{CPU: 1, Memory: 1}) {
 		if seen[h.Address] || seen[h.Name] {
 			t.Fatalf("host %s at %s is there twice", h.Name, h.Address)
 		}

@@ -60,13 +60,20 @@ func needCommands(services []compose.Service, why string) error {
 	return nil
 }
 
-// makeRuntime makes a runtime by its name.
-func makeRuntime(name string, o embeddedOptions, sink runtime.Sink) (runtime.Runtime, error) {
-	switch name {
+// runtimePorts are the host ports that the worlds of one engine share.
+type runtimePorts struct{ process *process.Ports }
+
+func newRuntimePorts() runtimePorts {
+	return runtimePorts{process: process.NewPorts(process.DefaultFirstPort, process.DefaultLastPort)}
+}
+
+// makeRuntime makes a world's runtime by its name.
+func makeRuntime(o worldOptions, ports runtimePorts, sink runtime.Sink) (runtime.Runtime, error) {
+	switch o.runtime {
 	case runtimeDocker:
-		return docker.New(docker.Options{Owner: string(o.state), Log: o.log}, sink), nil
+		return docker.New(docker.Options{Owner: string(o.dir), Log: o.log}, sink), nil
 	case runtimeFake:
 		return fake.New(fake.Options{}, sink), nil
 	}
-	return process.New(process.Options{Dir: o.state.path("tasks"), Log: o.log}, sink)
+	return process.New(process.Options{Dir: o.dir.path("tasks"), Ports: ports.process, Log: o.log}, sink)
 }

@@ -16,8 +16,8 @@ import (
 	"plimsoll/engine/awsapi"
 )
 
-// account is the AWS account that the embedded engine speaks for.
-const account = "123456789012"
+// Account is the AWS account of the embedded engine's own key.
+const Account = "123456789012"
 
 // stateDir is the folder of a run: the engine's store, the tasks, the loop's
 // memory, the credentials and the run file.
@@ -106,7 +106,7 @@ func (s stateDir) credentials() (awsapi.Keys, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return keys, err
 	}
-	if keys, err = awsapi.NewKeys(rand.Reader, account); err != nil {
+	if keys, err = awsapi.NewKeys(rand.Reader, Account); err != nil {
 		return keys, err
 	}
 	text := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", keys.AccessKeyID, keys.Secret)
@@ -131,7 +131,7 @@ func (s stateDir) secret() ([]byte, error) {
 
 // readCredentials reads the [default] profile of a shared-credentials file.
 func readCredentials(path string) (awsapi.Keys, error) {
-	keys := awsapi.Keys{Account: account}
+	keys := awsapi.Keys{Account: Account}
 	file, err := os.Open(path)
 	if err != nil {
 		return keys, err

@@ -118,7 +118,7 @@ func (u *up) start(ctx context.Context) error {
 	u.engine, err = startEngine(ctx, &u.stack, embeddedOptions{
 		state: u.state, aws: u.listeners[onAWS], agent: u.listeners[onAgent],
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
-		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay,
+		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
 		drain:   func(ctx context.Context, d engine.Drain) { _ = u.router.Drain(ctx, d.TaskID) },
 		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})
@@ -141,6 +141,11 @@ func (u *up) start(ctx context.Context) error {
 		return err
 	}
 	return u.startLoad()
+}
+
+func (u *up) hosts() grant {
+	h := u.project.Hosts
+	return grant{cluster: u.project.Name, count: h.Count, zones: h.Zones, each: h.Each}
 }
 
 func (u *up) startRouter() {
@@ -174,7 +179,7 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 	u.stack.push("the tasks", func(ctx context.Context) error {
 		return u.engine.shutdown(ctx)
 	})
-	if err := u.engine.putHosts(ctx, u.project.Name, u.project.Hosts.Count, u.project.Hosts.Zones, u.project.Hosts.Each); err != nil {
+	if err := u.engine.putHosts(ctx, u.hosts()); err != nil {
 		return err
 	}
 	for _, s := range u.project.Services {

@@ -41,6 +41,7 @@ really run. plimsoll env prints how clients reach it.`,
 	flags.IntVar(&o.Zones, "zones", 3, "number of availability zones that they are spread over")
 	flags.Int64Var(&o.Each.CPU, "host-cpu", 1024, "CPU units of each host; 1024 are one virtual CPU")
 	flags.Int64Var(&o.Each.Memory, "host-memory", 1024, "memory of each host, in MiB")
+	flags.BoolVar(&o.AllowReset, "allow-reset", false, "let POST /_reset stop and remove everything, for test suites")
 	tls.add(cmd)
 	logFlag(cmd, &level)
 	return cmd

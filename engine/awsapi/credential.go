@@ -56,7 +56,7 @@ func NewKeys(random io.Reader, account string) (Keys, error) {
 
 // Lookup finds the account's own key, or one that Issue gave.
 func (k Keys) Lookup(accessKeyID, sessionToken string) (Credential, bool) {
-	if accessKeyID == k.AccessKeyID {
+	if accessKeyID != "" && accessKeyID == k.AccessKeyID {
 		return Credential{
 			Secret: k.Secret, Account: k.Account, UserID: k.Account,
 			ARN: "arn:aws:iam::" + k.Account + ":root",

@@ -53,6 +53,24 @@ func Op[In, Out any](name string, f func(context.Context, *Call, *In) (*Out, err
 	}}
 }
 
+// Before has a check made before an operation of the service, with its input
+// (*sqs.CreateQueueInput) decoded; an error of it is the answer.
+func (s *Service) Before(name string, check func(call *Call, in any) error) {
+	for i, op := range s.Operations {
+		if op.Name != name {
+			continue
+		}
+		s.Operations[i].run = func(ctx context.Context, call *Call, decode func(any) error) (any, error) {
+			return op.run(ctx, call, func(into any) error {
+				if err := decode(into); err != nil {
+					return err
+				}
+				return check(call, into)
+			})
+		}
+	}
+}
+
 // Caller is who signed a request.
 type Caller struct {
 	AccessKeyID string

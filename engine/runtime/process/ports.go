@@ -9,9 +9,10 @@ import (
 	"plimsoll/engine/runtime"
 )
 
-// ports gives out host ports. A dynamic port is unique on the whole machine,
-// not on its address only: a process may listen on all addresses.
-type ports struct {
+// Ports gives out host ports. A dynamic port is unique on the whole machine,
+// not on its address only: a process may listen on all addresses. Runtimes that
+// run side by side on one machine share one.
+type Ports struct {
 	first, last int
 
 	mu    sync.Mutex
@@ -19,13 +20,14 @@ type ports struct {
 	inUse map[int]map[string]bool // by port: the addresses
 }
 
-func newPorts(first, last int) *ports {
-	return &ports{first: first, last: last, next: first, inUse: map[int]map[string]bool{}}
+// NewPorts gives out the dynamic ports from first to last, both included.
+func NewPorts(first, last int) *Ports {
+	return &Ports{first: first, last: last, next: first, inUse: map[int]map[string]bool{}}
 }
 
 // take gives the bindings of a container. What it has taken before an error
 // is in them too, to be released.
-func (p *ports) take(address string, c runtime.Container) ([]runtime.Binding, error) {
+func (p *Ports) take(address string, c runtime.Container) ([]runtime.Binding, error) {
 	var got []runtime.Binding
 	for _, port := range c.Ports {
 		b := runtime.Binding{
@@ -51,7 +53,7 @@ func (p *ports) take(address string, c runtime.Container) ([]runtime.Binding, er
 
 // free gives the next port that nobody has. Going round, a port that was just
 // given back is the last to be given out again.
-func (p *ports) free(address string) (int, error) {
+func (p *Ports) free(address string) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range p.last - p.first + 1 {
@@ -67,7 +69,7 @@ func (p *ports) free(address string) (int, error) {
 	return 0, fmt.Errorf("no host port from %d to %d is free", p.first, p.last)
 }
 
-func (p *ports) fixed(address string, port int) error {
+func (p *Ports) fixed(address string, port int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.inUse[port][address] || !bindable(address, port) {
@@ -78,7 +80,7 @@ func (p *ports) fixed(address string, port int) error {
 }
 
 // mark notes a port as given out. p.mu is held.
-func (p *ports) mark(address string, port int) {
+func (p *Ports) mark(address string, port int) {
 	if p.inUse[port] == nil {
 		p.inUse[port] = map[string]bool{}
 	}
@@ -86,7 +88,7 @@ func (p *ports) mark(address string, port int) {
 }
 
 // adopt notes a port that a task of an earlier engine has.
-func (p *ports) adopt(address string, port int) {
+func (p *Ports) adopt(address string, port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mark(address, port)
@@ -96,13 +98,13 @@ func (p *ports) adopt(address string, port int) {
 }
 
 // shared tells whether the port was given out on several addresses.
-func (p *ports) shared(port int) bool {
+func (p *Ports) shared(port int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.inUse[port]) > 1
 }
 
-func (p *ports) release(address string, port int) {
+func (p *Ports) release(address string, port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.inUse[port], address)

@@ -62,7 +62,7 @@ func TestTheKernelsListOfListenersIsRead(t *testing.T) {
 }
 
 func TestAPortJustGivenBackIsTheLastToBeGivenOutAgain(t *testing.T) {
-	p := newPorts(31000, 31015)
+	p := NewPorts(31000, 31015)
 	take := func() int {
 		t.Helper()
 		b, err := p.take("127.64.7.8", runtime.Container{Ports: []runtime.Port{{ContainerPort: 80}}})

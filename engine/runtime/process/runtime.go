@@ -55,6 +55,9 @@ type Options struct {
 	// FirstPort and LastPort are the range of the dynamic host ports, both
 	// included. 0: the defaults.
 	FirstPort, LastPort int
+	// Ports are those of the runtimes that run beside this one, whose range
+	// counts then; nil: this one is alone.
+	Ports *Ports
 	// Cgroup is the name of the cgroup above all tasks' cgroups. Empty:
 	// "plimsoll". NoCgroups goes without limits.
 	Cgroup    string
@@ -79,7 +82,7 @@ type Runtime struct {
 	user    user // the default
 	root    bool
 	boot    string
-	ports   *ports
+	ports   *Ports
 	cgroups *cgroups
 	probes  *prober
 
@@ -111,7 +114,10 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 	}
 	r := &Runtime{
 		o: o, sink: sink, root: os.Geteuid() == 0, boot: bootID(),
-		ports: newPorts(o.FirstPort, o.LastPort), tasks: map[string]*task{},
+		ports: o.Ports, tasks: map[string]*task{},
+	}
+	if r.ports == nil {
+		r.ports = NewPorts(o.FirstPort, o.LastPort)
 	}
 	if r.root {
 		if r.user, err = lookupUser(o.DefaultUser); err != nil {

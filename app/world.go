@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	cryptorand "crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"plimsoll/engine"
+	"plimsoll/engine/awsapi"
+	"plimsoll/engine/daemon"
+	"plimsoll/engine/ecsapi"
+	"plimsoll/engine/queue"
+	"plimsoll/engine/runtime"
+	"plimsoll/engine/store"
+	"plimsoll/engine/tenants"
+)
+
+// world is one account in one region: a machine with its daemon, its queues,
+// its part of the runtime, and the services over them. It shares the host ports
+// with the other worlds, and nothing else.
+type world struct {
+	account, region string
+	// block is the first of the loopback addresses' second numbers that the
+	// world's hosts have.
+	block    int
+	daemon   *daemon.Daemon
+	queues   *queue.Set
+	runtime  runtime.Runtime
+	agent    *ecsapi.Agent
+	services []*awsapi.Service
+	api      *awsapi.World
+	parts    stack
+}
+
+// worldOptions are what a world is opened with.
+type worldOptions struct {
+	embeddedOptions
+	dir             stateDir
+	account, region string
+	block           int
+	agent           ecsapi.AgentOptions
+	quota           func() tenants.Quota
+}
+
+// openWorld opens a world's state and adopts its tasks that still run.
+func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *world, err error) {
+	w := &world{account: o.account, region: o.region, block: o.block, parts: stack{log: o.log}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("account %s in %s: %w", o.account, o.region, err), w.parts.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if w.agent, err = ecsapi.NewAgent(o.agent); err != nil {
+		return nil, err
+	}
+	queueLog, err := store.Open(o.dir.path("queues"), store.Options{Log: o.log})
+	if err != nil {
+		return nil, err
+	}
+	w.parts.push("the queues", func(context.Context) error { return queueLog.Close() })
+	w.queues, err = queue.Open(queue.Options{Log: queueLog, Now: time.Now, Random: cryptorand.Reader, Arrived: o.arrived})
+	if err != nil {
+		return nil, err
+	}
+	log, err := store.Open(o.dir.path("engine"), store.Options{Log: o.log})
+	if err != nil {
+		return nil, err
+	}
+	w.daemon, err = daemon.Start(ctx, daemon.Options{
+		Machine: engine.New(engine.Config{
+			Region: o.region, Account: o.account, DeregistrationDelay: o.drainTime, TaskEnv: w.agent.TaskEnv,
+			Seed: cryptorand.Text(),
+		}),
+		Store: log, Drain: o.drain, Log: o.log,
+		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
+			var err error
+			w.runtime, err = makeRuntime(o, ports, sink)
+			return w.runtime, err
+		},
+	})
+	if err != nil {
+		return nil, err // the daemon has closed the log
+	}
+	w.parts.push("the runtime", func(context.Context) error {
+		if watching, ok := w.runtime.(io.Closer); ok {
+			return watching.Close()
+		}
+		return nil
+	})
+	w.parts.push("the engine", func(context.Context) error { return w.daemon.Close() })
+	w.agent.Attach(w.daemon)
+	return w, w.serve(o)
+}
+
+// serve makes the services over what has been opened.
+func (w *world) serve(o worldOptions) error {
+	ecs, err := ecsapi.New(ecsapi.Options{Engine: tenants.Bound(w.daemon, o.quota), Runtime: o.runtime})
+	if err != nil {
+		return err
+	}
+	queues := awsapi.SQS(w.queues)
+	queues.Before("CreateQueue", func(_ *awsapi.Call, in any) error { return w.admitQueue(o.quota().Queues, in) })
+	w.services = []*awsapi.Service{ecs, queues, awsapi.STS()}
+	w.api, err = awsapi.NewWorld(w.services...)
+	return err
+}
+
+// admitQueue refuses one queue too many.
+func (w *world) admitQueue(most int, in any) error {
+	create, ok := in.(*sqs.CreateQueueInput)
+	if most <= 0 || !ok || create.QueueName == nil || w.queues.Exists(*create.QueueName) {
+		return nil
+	}
+	if n := len(w.queues.Names("")); n >= most {
+		return &awsapi.Error{
+			Code:    "LimitExceededException",
+			Message: fmt.Sprintf("The quota of %d queues is exceeded: %d are in use, and 1 more was asked for.", most, n),
+		}
+	}
+	return nil
+}
