@@ -31,6 +31,9 @@ const (
 const (
 	// TagPriority is the service's priority: "1" is the highest.
 	TagPriority = "plimsoll:priority"
+	// TagCooperative is "true" on a service whose workers take themselves off: they
+	// read the desired count, write it back less one, and exit.
+	TagCooperative = "plimsoll:cooperative"
 	// TagProject is the compose project that the service came from.
 	TagProject = "plimsoll:project"
 	// TagDigest is a digest of what was deployed, on the task definition, so that an

@@ -33,7 +33,7 @@ func (m *Machine) failedRun(s *service, t *Task, why string) {
 	if len(e.Deployments) > 0 && t.Deployment != e.Deployments[0].ID {
 		return // a former deployment's failure holds nothing up
 	}
-	if m.held(s) {
+	if m.tripped(s) || m.held(s) {
 		return
 	}
 	e.Failures++

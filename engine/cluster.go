@@ -13,10 +13,14 @@ type cluster struct {
 	*Cluster
 	dirty bool
 
-	fleet     *place.Fleet // hosts are named by their ARN
-	instances []*instance  // in order of creation
+	fleet *place.Fleet // hosts are named by their ARN
+	// board is for placements that the fleet does not serve; nil until there is
+	// one, and whenever the instances have changed.
+	board     *place.Board
+	instances []*instance // in order of creation
 	byARN     map[string]*instance
 	services  map[string]*service // by name, INACTIVE ones included
+	daemons   []*service          // those of them with a task on each instance
 	tasks     []*task             // all that are kept, in order of creation
 	byToken   map[string][]*task  // RunTask's by client token
 
@@ -51,9 +55,18 @@ func (m *Machine) createCluster(c CreateCluster) (*Cluster, *Error) {
 	if old, ok := m.clusters[name]; ok {
 		return old.Cluster, nil
 	}
+	providers, refusal := m.providerNames(c.CapacityProviders)
+	if refusal != nil {
+		return nil, refusal
+	}
+	strategy, refusal := checkShares(c.DefaultStrategy, providers)
+	if refusal != nil {
+		return nil, refusal
+	}
 	made := newCluster(&Cluster{
 		Name: name, ARN: m.arn("cluster", name), Status: "ACTIVE",
 		Tags: maps.Clone(c.Tags), CreatedAt: m.now,
+		CapacityProviders: providers, DefaultStrategy: strategy,
 	})
 	m.clusters[name] = made
 	made.dirty = true

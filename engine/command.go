@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"plimsoll"
+	"plimsoll/place"
 )
 
 // Command is a write of the ECS API in the engine's own terms. Each names the
@@ -13,8 +14,108 @@ type Command interface{ command() }
 
 // CreateCluster gives *Cluster. Creating it again gives what is there.
 type CreateCluster struct {
-	Name string
-	Tags map[string]string
+	Name              string
+	Tags              map[string]string
+	CapacityProviders []string
+	DefaultStrategy   []ProviderShare
+}
+
+// DeleteCluster gives *Cluster, now INACTIVE and forgotten. A cluster with
+// container instances, services or tasks is refused.
+type DeleteCluster struct{ Cluster string }
+
+// PutClusterCapacityProviders gives *Cluster, with just these providers and
+// this default strategy.
+type PutClusterCapacityProviders struct {
+	Cluster           string
+	CapacityProviders []string
+	DefaultStrategy   []ProviderShare
+}
+
+// CreateCapacityProvider gives *CapacityProvider.
+type CreateCapacityProvider struct {
+	Name, Group string
+	Tags        map[string]string
+	Raw         []byte
+}
+
+// UpdateCapacityProvider gives *CapacityProvider.
+type UpdateCapacityProvider struct {
+	Name string // or ARN
+	Raw  []byte
+}
+
+// DeleteCapacityProvider gives *CapacityProvider, now INACTIVE and forgotten.
+// One that a cluster has is refused.
+type DeleteCapacityProvider struct{ Name string }
+
+// PutSetting gives *Setting. An empty Value takes the setting away again; then
+// the result has the value that it had.
+type PutSetting struct{ Name, Principal, Value string }
+
+// PutAttributes sets attributes of container instances, and gives []Attribute.
+type PutAttributes struct {
+	Cluster    string
+	Attributes []Attribute
+}
+
+// DeleteAttributes takes attributes off container instances, and gives
+// []Attribute. One that has a Value is only taken off if it has just that.
+type DeleteAttributes struct {
+	Cluster    string
+	Attributes []Attribute
+}
+
+// Attribute is one of a container instance's; Target is its id or ARN.
+type Attribute struct {
+	Name, Target string
+	Value        *string
+}
+
+// RegisterInstance registers a container instance as its agent would: a further
+// logical host of this machine. It gives *ContainerInstance. With the ARN of one
+// that is there, that one is brought up to date.
+type RegisterInstance struct {
+	Cluster, ARN  string
+	EC2InstanceID string // empty: one is made up
+	Zone          string
+	AgentVersion  string
+	Resources     plimsoll.Resources
+	Ports         []int // in use already
+	Attributes    map[string]string
+	Tags          map[string]string
+}
+
+// DeregisterInstance gives *ContainerInstance, now INACTIVE. One with tasks is
+// refused, unless Force is set: then they are stopped, and it leaves with the
+// last of them.
+type DeregisterInstance struct {
+	Cluster, Instance string
+	Force             bool
+}
+
+// DeleteTaskDefinitions gives *DefinitionsResult. What is still in use is
+// DELETE_IN_PROGRESS until it is not.
+type DeleteTaskDefinitions struct{ TaskDefinitions []string }
+
+// DefinitionsResult is what became of a DeleteTaskDefinitions.
+type DefinitionsResult struct {
+	Definitions []*TaskDefinition
+	Failures    []Failure
+}
+
+// StartTask places one task on each of the instances named, without choosing,
+// and gives *RunTaskResult.
+type StartTask struct {
+	Cluster        string
+	TaskDefinition string
+	Instances      []string
+	Group          string
+	StartedBy      string
+	Tags           map[string]string
+	Overrides      []ContainerOverride
+	PropagateTags  string // as in RunTask
+	ManagedTags    bool
 }
 
 // PutHosts makes the container instances of a cluster be these many: the
@@ -51,9 +152,19 @@ type CreateService struct {
 	MaximumPercent        *int
 	ClientToken           string
 	Raw                   []byte
+	// Scheduling is REPLICA or DAEMON; a daemon has no Desired and no Strategies.
+	Scheduling       string
+	Strategies       []place.Strategy
+	Constraints      []place.Constraint
+	ProviderStrategy []ProviderShare
+	Breaker          Breaker
+	HealthGrace      *time.Duration
+	PropagateTags    string // SERVICE, TASK_DEFINITION, or empty for none
+	ManagedTags      bool
 }
 
-// UpdateService gives *Service. Nil and empty fields stay as they are.
+// UpdateService gives *Service. Nil and empty fields stay as they are; lists
+// that are empty and not nil are emptied.
 type UpdateService struct {
 	Cluster, Service      string
 	TaskDefinition        string
@@ -62,21 +173,24 @@ type UpdateService struct {
 	MinimumHealthyPercent *int
 	MaximumPercent        *int
 	Raw                   []byte
+	Strategies            []place.Strategy
+	Constraints           []place.Constraint
+	ProviderStrategy      []ProviderShare
+	Breaker               *Breaker
+	HealthGrace           *time.Duration
+	PropagateTags         *string
+	ManagedTags           *bool
+	// Caller is the id of the task whose own credentials the call was made with;
+	// empty: it was not a task's.
+	Caller string
 }
 
-// TagService sets and removes tags of a service, named by its ARN, and gives
-// *Service. plimsoll:priority takes effect at once.
-type TagService struct {
-	Service string
-	Set     map[string]string
-	Remove  []string
-}
-
-// TagTask sets and removes tags of a task, named by its ARN, and gives *Task.
-// plimsoll:released takes effect at once: the task is the first to go when its
-// service is scaled in, and is not replaced if it ends before that.
-type TagTask struct {
-	Task   string
+// TagResource sets and removes tags of what the ARN names, and gives its tags,
+// a map[string]string. A service's plimsoll:priority takes effect at once, and so
+// does a task's plimsoll:released: it is the first to go when its service is
+// scaled in, and is not replaced if it ends before that.
+type TagResource struct {
+	ARN    string
 	Set    map[string]string
 	Remove []string
 }
@@ -96,10 +210,17 @@ type RunTask struct {
 	Count          int // 1 to 10
 	Group          string
 	StartedBy      string
-	LaunchType     string
+	LaunchType     string // empty: by the strategy, or the cluster's default
 	Tags           map[string]string
 	Overrides      []ContainerOverride
 	ClientToken    string
+	Strategies     []place.Strategy
+	Constraints    []place.Constraint
+	// ProviderStrategy chooses capacity providers; not with a launch type.
+	ProviderStrategy []ProviderShare
+	// PropagateTags is TASK_DEFINITION or empty; ManagedTags adds ECS's own.
+	PropagateTags string
+	ManagedTags   bool
 }
 
 // RunTaskResult is what became of a RunTask.
@@ -157,14 +278,25 @@ func (RegisterTaskDefinition) command()        {}
 func (DeregisterTaskDefinition) command()      {}
 func (CreateService) command()                 {}
 func (UpdateService) command()                 {}
-func (TagService) command()                    {}
-func (TagTask) command()                       {}
 func (DeleteService) command()                 {}
 func (RunTask) command()                       {}
 func (StopTask) command()                      {}
 func (UpdateContainerInstancesState) command() {}
 func (UpdateTaskProtection) command()          {}
 func (StopAll) command()                       {}
+func (TagResource) command()                   {}
+func (DeleteCluster) command()                 {}
+func (PutClusterCapacityProviders) command()   {}
+func (CreateCapacityProvider) command()        {}
+func (UpdateCapacityProvider) command()        {}
+func (DeleteCapacityProvider) command()        {}
+func (PutSetting) command()                    {}
+func (PutAttributes) command()                 {}
+func (DeleteAttributes) command()              {}
+func (RegisterInstance) command()              {}
+func (DeregisterInstance) command()            {}
+func (DeleteTaskDefinitions) command()         {}
+func (StartTask) command()                     {}
 
 // Error is a refusal in ECS's words. Code is the name of the exception in the
 // API model ("ServiceNotFoundException", "InvalidParameterException",

@@ -8,6 +8,21 @@ import (
 	"plimsoll"
 )
 
+// The states of a deployment's rollout.
+const (
+	rolloutInProgress = "IN_PROGRESS"
+	rolloutCompleted  = "COMPLETED"
+	rolloutFailed     = "FAILED"
+)
+
+// Whose tags a service's tasks get, and the tags that ECS itself gives.
+const (
+	propagateService    = "SERVICE"
+	propagateDefinition = "TASK_DEFINITION"
+	tagCluster          = "aws:ecs:clusterName"
+	tagService          = "aws:ecs:serviceName"
+)
+
 // deploy makes the definition the service's primary deployment.
 func (m *Machine) deploy(s *service, d *definition) {
 	e := m.editService(s)
@@ -16,13 +31,20 @@ func (m *Machine) deploy(s *service, d *definition) {
 		e.Deployments[i].UpdatedAt = m.now
 	}
 	e.Deployments = slices.Insert(e.Deployments, 0, Deployment{
-		ID: m.deploymentID(m.number()), Status: "PRIMARY", TaskDefinition: d.ARN,
-		RolloutState: "IN_PROGRESS", CreatedAt: m.now, UpdatedAt: m.now,
+		ID: m.deploymentID(m.number()), Status: "PRIMARY", TaskDefinition: d.ARN, Strategy: e.Strategy,
+		RolloutState: rolloutInProgress, CreatedAt: m.now, UpdatedAt: m.now,
 	})
-	e.TaskDefinition = d.ARN
+	m.primaryChanged(s)
+}
+
+// primaryChanged has the service go on with the deployment that is the first
+// now.
+func (m *Machine) primaryChanged(s *service) {
+	e := m.editService(s)
+	e.TaskDefinition = e.Deployments[0].TaskDefinition
 	// A new definition is a new chance: what failed was the old one.
 	e.Failures, e.RetryAt = 0, time.Time{}
-	s.steady = false
+	s.steady, s.wantedOn = false, nil
 	for _, t := range s.tasks {
 		m.recount(t)
 	}
@@ -38,11 +60,15 @@ func (m *Machine) reconcile(s *service) {
 	if s.Status != statusActive {
 		return
 	}
-	if m.halted == "" {
-		if s.sum.stale > 0 || s.sum.displaced > 0 {
+	switch {
+	case m.halted != "":
+	case s.daemon():
+		m.reconcileDaemon(s)
+	default:
+		if (s.sum.stale > 0 || s.sum.displaced > 0) && s.Deployments[0].RolloutState != rolloutFailed {
 			m.replaceOld(s)
 		}
-		if surplus := s.current() - s.Desired; surplus > 0 {
+		if surplus := s.current() - s.Desired - s.expected(); surplus > 0 {
 			m.scaleIn(s, surplus)
 		}
 		m.scaleOut(s)
@@ -110,21 +136,61 @@ func (m *Machine) stopDownTo(s *service, old []*task, floor int) {
 // back-off allow.
 func (m *Machine) scaleOut(s *service) {
 	missing := min(s.Desired-s.current(), s.ceiling()-s.sum.live)
-	if missing <= 0 || m.held(s) {
+	if missing <= 0 || m.held(s) || s.Deployments[0].RolloutState == rolloutFailed {
 		return
 	}
 	d := m.findDefinition(s.TaskDefinition)
 	if d == nil {
 		return
 	}
+	from := m.originOf(s, d)
+	var have map[string]int
+	if len(s.Strategy) > 0 {
+		have = s.byProvider()
+	}
 	started := make([]*task, 0, missing)
 	for range missing {
-		started = append(started, m.createTask(s.home, d, origin{
-			svc: s, reserved: d.Reserved(), priority: s.Priority, group: "service:" + s.Name,
-			startedBy: s.Deployments[0].ID, launch: s.LaunchType,
-		}))
+		if have != nil {
+			from.provider = shareOf(s.Strategy, have)
+			have[from.provider]++
+		}
+		started = append(started, m.createTask(s.home, d, from))
 	}
 	m.sayTasks(s, "has started", "", started)
+}
+
+// originOf is what the service's new tasks have in common.
+func (m *Machine) originOf(s *service, d *definition) origin {
+	return origin{
+		svc: s, reserved: d.Reserved(), priority: s.Priority, group: "service:" + s.Name,
+		startedBy: s.Deployments[0].ID, launch: launchEC2, tags: s.taskTags(d),
+	}
+}
+
+// taskTags are the tags that the service's new tasks get.
+func (s *service) taskTags(d *definition) map[string]string {
+	var tags map[string]string
+	switch s.PropagateTags {
+	case propagateService:
+		tags = s.Tags
+	case propagateDefinition:
+		tags = d.Tags
+	}
+	if s.ManagedTags {
+		tags = merged(tags, map[string]string{tagCluster: s.Cluster, tagService: s.Name})
+	}
+	return tags
+}
+
+// byProvider counts the tasks that are to stay, by capacity provider.
+func (s *service) byProvider() map[string]int {
+	have := map[string]int{}
+	for _, t := range s.tasks {
+		if t.staying() && !t.stale() && !t.displaced() {
+			have[t.CapacityProvider]++
+		}
+	}
+	return have
 }
 
 // completeRollout drops deployments without tasks and reports the steady state.
@@ -143,9 +209,11 @@ func (m *Machine) completeRollout(s *service) {
 		e.Deployments = slices.DeleteFunc(e.Deployments, drop)
 	}
 	running := s.deployCount(s.Deployments[0].ID).running
-	if s.sum.stale == 0 && running >= s.Desired && s.Deployments[0].RolloutState != "COMPLETED" {
+	if s.sum.stale == 0 && running >= s.Desired && s.Deployments[0].RolloutState == rolloutInProgress && m.provenRollout(s) {
 		e := m.editService(s)
-		e.Deployments[0].RolloutState, e.Deployments[0].UpdatedAt = "COMPLETED", m.now
+		e.Deployments[0].RolloutState, e.Deployments[0].UpdatedAt = rolloutCompleted, m.now
+		good := e.Deployments[0]
+		e.LastGood = &good
 		m.say(s, "(service %s) (deployment %s) deployment completed.", s.Name, s.Deployments[0].ID)
 	}
 	steady := len(s.Deployments) == 1 && s.sum.running == s.Desired && s.sum.live == s.Desired

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"plimsoll"
+	"plimsoll/place"
 )
 
 // Cluster is an ECS cluster.
@@ -13,6 +14,45 @@ type Cluster struct {
 	Status    string            `json:",omitzero"` // ACTIVE, INACTIVE
 	Tags      map[string]string `json:",omitzero"`
 	CreatedAt time.Time         `json:",omitzero"`
+	// CapacityProviders are the names of those that its tasks may ask for;
+	// DefaultStrategy is of tasks and services that name neither a launch type
+	// nor a strategy.
+	CapacityProviders []string        `json:",omitzero"`
+	DefaultStrategy   []ProviderShare `json:",omitzero"`
+}
+
+// ProviderShare is one part of a capacity provider strategy: Base tasks at
+// least go to the provider, and of the rest a share in proportion to Weight.
+type ProviderShare struct {
+	Provider string `json:",omitzero"`
+	Weight   int    `json:",omitzero"` // 0 to 1000
+	Base     int    `json:",omitzero"` // 0 to 100,000; at most one share of a strategy has one
+}
+
+// CapacityProvider is a name for the container instances of an Auto Scaling
+// group. Instances say by the attribute AttributeGroup which group they are of.
+type CapacityProvider struct {
+	Name   string            `json:",omitzero"`
+	ARN    string            `json:",omitzero"`
+	Status string            `json:",omitzero"` // ACTIVE
+	Group  string            `json:",omitzero"` // the name of the Auto Scaling group
+	Tags   map[string]string `json:",omitzero"`
+	// Updated tells whether the provider has been changed since it was created.
+	Updated bool `json:",omitzero"`
+	// Raw is what the wire keeps of the provider to give it back.
+	Raw []byte `json:",omitzero"`
+}
+
+// AttributeGroup is the attribute of a container instance that names its Auto
+// Scaling group. An instance without it serves every capacity provider.
+const AttributeGroup = "plimsoll.auto-scaling-group"
+
+// Setting is an account setting. Principal is the ARN of the user or role that
+// it is of; empty: the account's default.
+type Setting struct {
+	Name      string `json:",omitzero"`
+	Principal string `json:",omitzero"`
+	Value     string `json:",omitzero"`
 }
 
 // TaskDefinition is one revision of a family.
@@ -27,6 +67,9 @@ type TaskDefinition struct {
 	TaskRoleARN  string                `json:",omitzero"`
 	Tags         map[string]string     `json:",omitzero"`
 	RegisteredAt time.Time             `json:",omitzero"`
+	// Constraints hold for every task of the definition; they are of the type
+	// memberOf.
+	Constraints []place.Constraint `json:",omitzero"`
 	// Raw is the JSON of the SDK's TaskDefinition as it was registered, kept by
 	// the wire so that DescribeTaskDefinition gives back what came in.
 	Raw []byte `json:",omitzero"`
@@ -96,6 +139,12 @@ type ContainerInstance struct {
 	RegisteredAt  time.Time          `json:",omitzero"`
 	Attributes    map[string]string  `json:",omitzero"`
 	Tags          map[string]string  `json:",omitzero"`
+	// Agent tells that the instance was registered through the API, and not by
+	// PutHosts; ReservedPorts are those that it came with in use.
+	Agent         bool  `json:",omitzero"`
+	ReservedPorts []int `json:",omitzero"`
+	// AgentVersion is what the agent that registered it said of itself.
+	AgentVersion string `json:",omitzero"`
 }
 
 // Service is an ECS service.
@@ -122,6 +171,28 @@ type Service struct {
 	RetryAt  time.Time `json:",omitzero"`
 	// InactiveAt is when the last task of a deleted service was gone.
 	InactiveAt time.Time `json:",omitzero"`
+	// Scheduling is REPLICA (the same as empty) or DAEMON; a daemon has one task on
+	// each instance, and Desired follows their number.
+	Scheduling  string             `json:",omitzero"`
+	Strategies  []place.Strategy   `json:",omitzero"`
+	Constraints []place.Constraint `json:",omitzero"`
+	// Strategy says which capacity providers the tasks ask for; empty: none.
+	Strategy []ProviderShare `json:",omitzero"`
+	Breaker  Breaker         `json:",omitzero"`
+	// HealthGrace is how long after its start a task may be UNHEALTHY; nil is 0
+	// and nothing said.
+	HealthGrace *time.Duration `json:",omitzero"`
+	// PropagateTags is SERVICE or TASK_DEFINITION: whose tags new tasks get.
+	// ManagedTags gives them ECS's own as well.
+	PropagateTags string `json:",omitzero"`
+	ManagedTags   bool   `json:",omitzero"`
+	// LastGood is the last deployment that was completed: what a rollback goes
+	// back to.
+	LastGood *Deployment `json:",omitzero"`
+	// Leaves are workers' own decrements that wait for an exit.
+	Leaves []Leave `json:",omitzero"`
+	// Former are the desired counts before them: what other workers may have read.
+	Former []FormerCount `json:",omitzero"`
 	// ClientToken is that of CreateService: with it, the call may be repeated.
 	ClientToken string `json:",omitzero"`
 	// Raw is what the wire keeps of CreateService and UpdateService to give
@@ -129,15 +200,38 @@ type Service struct {
 	Raw []byte `json:",omitzero"`
 }
 
+// Breaker is a service's deployment circuit breaker.
+type Breaker struct{ Enable, Rollback bool }
+
+// Leave is a decrement of the desired count by a worker that is about to exit.
+type Leave struct {
+	Until time.Time `json:",omitzero"` // it is waited for until then
+	// Task is the worker that said it itself; empty: one of the service's.
+	Task string `json:",omitzero"`
+	// Lost tells that the call named a count that was taken already: it counts
+	// only if an exit proves that it was another worker's.
+	Lost bool `json:",omitzero"`
+}
+
+// FormerCount is a desired count of a short while ago.
+type FormerCount struct {
+	Desired int       `json:",omitzero"`
+	Until   time.Time `json:",omitzero"` // it is forgotten then
+}
+
 // Deployment is one rollout of a task definition. The first is PRIMARY.
 type Deployment struct {
-	ID             string    `json:",omitzero"`
-	Status         string    `json:",omitzero"` // PRIMARY, ACTIVE
-	TaskDefinition string    `json:",omitzero"`
-	RolloutState   string    `json:",omitzero"` // IN_PROGRESS, COMPLETED
-	FailedTasks    int       `json:",omitzero"`
-	CreatedAt      time.Time `json:",omitzero"`
-	UpdatedAt      time.Time `json:",omitzero"`
+	ID             string `json:",omitzero"`
+	Status         string `json:",omitzero"` // PRIMARY, ACTIVE
+	TaskDefinition string `json:",omitzero"`
+	RolloutState   string `json:",omitzero"` // IN_PROGRESS, COMPLETED, FAILED
+	// Reason is what is to be said of the state beyond the usual words.
+	Reason string `json:",omitzero"`
+	// Strategy is the capacity provider strategy of its tasks.
+	Strategy    []ProviderShare `json:",omitzero"`
+	FailedTasks int             `json:",omitzero"`
+	CreatedAt   time.Time       `json:",omitzero"`
+	UpdatedAt   time.Time       `json:",omitzero"`
 }
 
 // ServiceEvent is a line of a service's history.
@@ -154,26 +248,29 @@ type Task struct {
 	// Seq grows with each entity made; it is the order of creation.
 	Seq uint64 `json:",omitzero"`
 	// ClientToken and Request (a digest) tell a repeated RunTask.
-	ClientToken       string             `json:",omitzero"`
-	Request           string             `json:",omitzero"`
-	ID, ARN           string             `json:",omitzero"`
-	Cluster           string             `json:",omitzero"` // name
-	TaskDefinition    string             `json:",omitzero"` // ARN
-	Family            string             `json:",omitzero"`
-	Service           string             `json:",omitzero"` // name; empty for a standalone task
-	Deployment        string             `json:",omitzero"` // id
-	Group             string             `json:",omitzero"`
-	StartedBy         string             `json:",omitzero"`
-	LaunchType        string             `json:",omitzero"`
-	ContainerInstance string             `json:",omitzero"` // ARN; empty until placed
-	Zone              string             `json:",omitzero"`
-	Priority          int                `json:",omitzero"`
-	Reserved          plimsoll.Resources `json:",omitzero"`
-	FixedPorts        []int              `json:",omitzero"`
-	LastStatus        plimsoll.Status    `json:",omitzero"`
-	DesiredStatus     plimsoll.Status    `json:",omitzero"`
-	Containers        []Container        `json:",omitzero"`
-	ProtectedUntil    time.Time          `json:",omitzero"` // zero: not protected
+	ClientToken       string `json:",omitzero"`
+	Request           string `json:",omitzero"`
+	ID, ARN           string `json:",omitzero"`
+	Cluster           string `json:",omitzero"` // name
+	TaskDefinition    string `json:",omitzero"` // ARN
+	Family            string `json:",omitzero"`
+	Service           string `json:",omitzero"` // name; empty for a standalone task
+	Deployment        string `json:",omitzero"` // id
+	Group             string `json:",omitzero"`
+	StartedBy         string `json:",omitzero"`
+	LaunchType        string `json:",omitzero"`
+	ContainerInstance string `json:",omitzero"` // ARN; empty until placed
+	Zone              string `json:",omitzero"`
+	Priority          int    `json:",omitzero"`
+	CapacityProvider  string `json:",omitzero"`
+	// Target is the ARN of the instance that a daemon's task is made for.
+	Target         string             `json:",omitzero"`
+	Reserved       plimsoll.Resources `json:",omitzero"`
+	FixedPorts     []int              `json:",omitzero"`
+	LastStatus     plimsoll.Status    `json:",omitzero"`
+	DesiredStatus  plimsoll.Status    `json:",omitzero"`
+	Containers     []Container        `json:",omitzero"`
+	ProtectedUntil time.Time          `json:",omitzero"` // zero: not protected
 	// Excused tells of a released task that has ended by itself: it still counts
 	// for the desired count, so that nothing is started in its place before the
 	// count has followed.

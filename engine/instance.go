@@ -18,6 +18,8 @@ type instance struct {
 
 	tasks            []*task // not stopped, in order of creation
 	running, pending int
+	// slot is its index on the cluster's board, while there is one.
+	slot int
 }
 
 func (i *instance) draining() bool { return i.Status == plimsoll.InstanceDraining }
@@ -52,6 +54,9 @@ func (m *Machine) putHosts(c PutHosts) ([]*ContainerInstance, *Error) {
 	}
 	present := map[string]*instance{}
 	for _, i := range slices.Clone(home.instances) {
+		if i.Agent {
+			continue // registered through the API, and left so
+		}
 		if h, ok := wanted[i.Name]; ok {
 			present[i.Name] = i
 			m.updateHost(i, h)
@@ -80,10 +85,7 @@ func (m *Machine) registerHost(home *cluster, h HostSpec) *instance {
 		Status: plimsoll.InstanceActive, Registered: h.Resources, RegisteredAt: m.now,
 		Attributes: map[string]string{"ecs.availability-zone": h.Zone, "ecs.os-type": "linux"},
 	}}
-	home.instances = append(home.instances, i)
-	home.byARN[i.ARN] = i
-	home.fleet.Add(place.Host{ID: i.ARN, Zone: i.Zone, Free: i.Registered})
-	m.editInstance(i)
+	m.admit(i)
 	return i
 }
 
@@ -93,6 +95,7 @@ func (m *Machine) updateHost(i *instance, h HostSpec) {
 	if i.Zone == h.Zone && i.Address == h.Address && i.Registered == h.Resources && !i.Surplus {
 		return
 	}
+	i.home.board = nil
 	e := m.editInstance(i)
 	if i.Surplus {
 		e.Surplus, e.Status = false, plimsoll.InstanceActive
@@ -100,7 +103,8 @@ func (m *Machine) updateHost(i *instance, h HostSpec) {
 	e.Zone, e.Address, e.Registered = h.Zone, h.Address, h.Resources
 	e.Attributes = maps.Clone(e.Attributes)
 	e.Attributes["ecs.availability-zone"] = h.Zone
-	i.home.fleet.Add(place.Host{ID: i.ARN, Zone: i.Zone, Free: i.Registered, Closed: i.draining()})
+	i.home.fleet.Add(place.Host{ID: i.ARN, Zone: i.Zone, Free: i.Registered, Closed: i.draining(), Ports: i.ReservedPorts})
+	m.unsettleDaemons(i.home)
 	for _, t := range i.tasks {
 		m.reserve(t)
 		m.recount(t)
@@ -119,6 +123,8 @@ func (m *Machine) dismiss(i *instance) {
 		return
 	}
 	home := i.home
+	home.board = nil
+	m.unsettleDaemons(home)
 	home.fleet.Remove(i.ARN)
 	delete(home.byARN, i.ARN)
 	home.instances = slices.DeleteFunc(home.instances, func(o *instance) bool { return o == i })
@@ -132,6 +138,8 @@ func (m *Machine) setInstanceStatus(i *instance, status string) {
 	if i.Status == status {
 		return
 	}
+	i.home.board = nil
+	m.unsettleDaemons(i.home)
 	m.editInstance(i).Status = status
 	i.home.fleet.SetClosed(i.ARN, status != plimsoll.InstanceActive)
 	for _, t := range i.tasks {

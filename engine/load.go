@@ -38,6 +38,14 @@ func (m *Machine) Load(key string, value []byte) error {
 	case identityKey:
 		err = json.Unmarshal(value, &m.ids)
 		m.ids.next = m.ids.Ceiling
+	case "provider":
+		p := &CapacityProvider{}
+		err = json.Unmarshal(value, p)
+		m.providers[p.Name] = p
+	case "setting":
+		s := &Setting{}
+		err = json.Unmarshal(value, s)
+		m.settings[key] = s
 	case "cluster":
 		l.clusters, err = decode(l.clusters, value)
 	case "definition":
@@ -53,7 +61,7 @@ func (m *Machine) Load(key string, value []byte) error {
 		err = json.Unmarshal(value, &e)
 		l.events = append(l.events, e)
 	default:
-		return fmt.Errorf("load record %q: %q is no kind of record that this version knows (cluster, definition, event, identity, instance, service, task): the state is of a newer version or of another program", key, kind)
+		return fmt.Errorf("load record %q: %q is no kind of record that this version knows (cluster, definition, event, identity, instance, provider, service, setting, task): the state is of a newer version or of another program", key, kind)
 	}
 	if err != nil {
 		return fmt.Errorf("load record %q: %w", key, err)
@@ -103,7 +111,11 @@ func (m *Machine) buildDefinitions(list []*TaskDefinition) {
 			f = &family{name: d.Family}
 			m.families[d.Family] = f
 		}
-		f.revisions = append(f.revisions, &definition{TaskDefinition: d})
+		made := &definition{TaskDefinition: d}
+		f.revisions = append(f.revisions, made)
+		if d.Status == statusDeleting {
+			m.doomed, m.disposal = append(m.doomed, made), true
+		}
 	}
 }
 
@@ -117,7 +129,7 @@ func (m *Machine) buildInstances(list []*ContainerInstance) {
 		i := &instance{ContainerInstance: e, home: home}
 		home.instances = append(home.instances, i)
 		home.byARN[i.ARN] = i
-		home.fleet.Add(place.Host{ID: i.ARN, Zone: i.Zone, Free: i.Registered, Closed: i.draining()})
+		home.fleet.Add(place.Host{ID: i.ARN, Zone: i.Zone, Free: i.Registered, Closed: i.draining(), Ports: i.ReservedPorts})
 	}
 }
 
@@ -190,6 +202,9 @@ func (m *Machine) buildSteady(s *service) {
 	case statusActive:
 		s.steady = len(s.Deployments) == 1 && s.sum.running == s.Desired && s.sum.live == s.Desired
 		m.retryLater(s)
+		for _, l := range s.Leaves {
+			m.watchLeaves(s, l.Until)
+		}
 		for _, t := range s.tasks {
 			if t.LastStatus == plimsoll.StatusRunning {
 				m.watchRun(t)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/place/query"
 )
 
 // Config is what a Machine is made with. The zero value is good.
@@ -70,8 +71,18 @@ type Machine struct {
 	clusters map[string]*cluster
 	families map[string]*family
 	tasks    map[string]*task // by id
-	stopped  []*task          // in the order in which they are forgotten
-	timers   timers
+	// providers are the account's capacity providers by name, settings its
+	// settings by key.
+	providers map[string]*CapacityProvider
+	settings  map[string]*Setting
+	stopped   []*task // in the order in which they are forgotten
+	timers    timers
+	// expressions are those of constraints, parsed.
+	expressions map[string]query.Expr
+	// doomed are deleted definitions that are still referred to; disposal tells
+	// that something has been forgotten that may have referred to them.
+	doomed   []*definition
+	disposal bool
 	// retaining tells that a timer is set for the oldest stopped task.
 	retaining bool
 	// halted is why nothing is started any more; empty: things are.
@@ -94,12 +105,15 @@ type Machine struct {
 func New(cfg Config) *Machine {
 	cfg = cfg.withDefaults()
 	return &Machine{
-		cfg:      cfg,
-		ids:      identity{Seed: cfg.Seed},
-		clusters: map[string]*cluster{},
-		families: map[string]*family{},
-		tasks:    map[string]*task{},
-		loading:  &loading{},
+		cfg:         cfg,
+		ids:         identity{Seed: cfg.Seed},
+		clusters:    map[string]*cluster{},
+		families:    map[string]*family{},
+		tasks:       map[string]*task{},
+		providers:   map[string]*CapacityProvider{},
+		settings:    map[string]*Setting{},
+		expressions: map[string]query.Expr{},
+		loading:     &loading{},
 	}
 }
 
@@ -123,6 +137,7 @@ func (m *Machine) Step(now time.Time, events []Event) Effects {
 	}
 	m.retain()
 	m.settle()
+	m.dispose()
 	m.record()
 	m.fx.Wake = m.timers.next()
 	return m.fx
@@ -178,14 +193,14 @@ func (m *Machine) command(c Command) (any, error) {
 		return answer(m.createService(c))
 	case UpdateService:
 		return answer(m.updateService(c))
-	case TagService:
-		return answer(m.tagService(c))
-	case TagTask:
-		return answer(m.tagTask(c))
+	case TagResource:
+		return answer(m.tagResource(c))
 	case DeleteService:
 		return answer(m.deleteService(c))
 	case RunTask:
 		return answer(m.runTask(c))
+	case StartTask:
+		return answer(m.startTask(c))
 	case StopTask:
 		return answer(m.stopTask(c))
 	case UpdateContainerInstancesState:
@@ -195,6 +210,36 @@ func (m *Machine) command(c Command) (any, error) {
 	case StopAll:
 		m.stopAll(c)
 		return nil, nil
+	}
+	return m.administer(c)
+}
+
+// administer carries out the commands that are about resources other than
+// services and tasks.
+func (m *Machine) administer(c Command) (any, error) {
+	switch c := c.(type) {
+	case DeleteCluster:
+		return answer(m.deleteCluster(c))
+	case PutClusterCapacityProviders:
+		return answer(m.putClusterCapacityProviders(c))
+	case CreateCapacityProvider:
+		return answer(m.createCapacityProvider(c))
+	case UpdateCapacityProvider:
+		return answer(m.updateCapacityProvider(c))
+	case DeleteCapacityProvider:
+		return answer(m.deleteCapacityProvider(c))
+	case PutSetting:
+		return answer(m.putSetting(c))
+	case PutAttributes:
+		return answer(m.putAttributes(c))
+	case DeleteAttributes:
+		return answer(m.deleteAttributes(c))
+	case RegisterInstance:
+		return answer(m.registerInstance(c))
+	case DeregisterInstance:
+		return answer(m.deregisterInstance(c))
+	case DeleteTaskDefinitions:
+		return answer(m.deleteTaskDefinitions(c))
 	}
 	return nil, refuse(codeInvalid, "unknown command %T", c)
 }

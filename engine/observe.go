@@ -142,8 +142,9 @@ func (m *Machine) exited(t *task, at time.Time, ev runtime.Event) {
 		ran = at.Sub(e.StartedAt)
 	}
 	counted := s != nil && !leaving && !t.stale() && !t.displaced()
+	tookOff := s != nil && !leaving && m.gone(s, t, t.exitCode())
 	m.finish(t)
-	if s == nil || leaving {
+	if s == nil || leaving || tookOff {
 		return
 	}
 	if t.released() {
@@ -172,6 +173,16 @@ func (t *Task) exit(x runtime.Exit) {
 			c.Reason = "OutOfMemoryError: Container killed due to memory usage"
 		}
 	}
+}
+
+// exitCode is the first that is not 0, of the containers that have one.
+func (t *Task) exitCode() int {
+	for _, c := range t.Containers {
+		if c.ExitCode != nil && *c.ExitCode != 0 {
+			return *c.ExitCode
+		}
+	}
+	return 0
 }
 
 // exitSummary says for people how the task ended.

@@ -29,28 +29,63 @@ func (m *Machine) placeWaiting(c *cluster) {
 	var full []place.Request
 	for len(queue) > 0 {
 		s := queue[0]
-		t := s.waiting[0]
-		r := t.request()
-		if hopeless(full, r) {
+		if s.mixed() {
 			heap.Pop(&queue)
-			m.reportShortage(s, r)
+			m.placeMixed(s)
 			continue
 		}
-		host, ok := c.fleet.Pick(r)
+		t := s.waiting[0]
+		r, n := t.request(), t.terms()
+		if hopeless(full, r) {
+			heap.Pop(&queue)
+			m.reportShortage(s, r, n)
+			continue
+		}
+		i, ok := m.pick(c, r, n)
 		if !ok {
 			heap.Pop(&queue)
-			full = append(full, r)
-			m.reportShortage(s, r)
+			if n.plain() {
+				full = append(full, r) // what is less and more constrained may still fit
+			}
+			m.reportShortage(s, r, n)
 			continue
 		}
 		s.waiting = s.waiting[1:]
-		m.assign(t, c.byARN[host])
+		m.assign(t, i)
 		if len(s.waiting) == 0 {
 			delete(c.lines, s)
 			heap.Pop(&queue)
 		} else {
 			heap.Fix(&queue, 0)
 		}
+	}
+}
+
+// mixed tells whether the service's waiting tasks differ in where they may go,
+// so that one that finds no place does not hold up the others.
+func (s *service) mixed() bool { return s.daemon() || len(s.Strategy) > 1 }
+
+// placeMixed places those of the service's waiting tasks that find a place.
+func (m *Machine) placeMixed(s *service) {
+	full := map[string]bool{} // by capacity provider
+	var rest []*task
+	for _, t := range s.waiting {
+		r, n := t.request(), t.terms()
+		if full[n.provider] {
+			rest = append(rest, t)
+			continue
+		}
+		i, ok := m.pick(s.home, r, n)
+		if !ok {
+			rest = append(rest, t)
+			full[n.provider] = !s.daemon()
+			m.reportShortage(s, r, n)
+			continue
+		}
+		m.assign(t, i)
+	}
+	if s.waiting = rest; len(rest) == 0 {
+		delete(s.home.lines, s)
 	}
 }
 
@@ -87,13 +122,20 @@ func (m *Machine) held(s *service) bool { return m.now.Before(s.RetryAt) }
 
 // reportShortage says in a service event what is missing, at most once in an
 // interval.
-func (m *Machine) reportShortage(s *service, r place.Request) {
+func (m *Machine) reportShortage(s *service, r place.Request, n terms) {
 	if !s.shortageAt.IsZero() && m.now.Sub(s.shortageAt) < shortageInterval {
 		return
 	}
 	s.shortageAt = m.now
+	if n.target != "" {
+		if i := s.home.byARN[n.target]; i != nil {
+			m.say(s, "(service %s) was unable to place a task on container instance %s, where it is to have one: %s.",
+				s.Name, i.EC2InstanceID, i.lacks(r.Reserved, r.Ports))
+		}
+		return
+	}
 	m.say(s, "(service %s) was unable to place a task because no container instance met all of its requirements: %s.",
-		s.Name, s.home.fleet.Shortage(r))
+		s.Name, m.shortage(s.home, r, n))
 }
 
 // lines is a heap of services with waiting tasks, the next to be served first.
@@ -101,6 +143,9 @@ type lines []*service
 
 func (l lines) Len() int { return len(l) }
 func (l lines) Less(i, j int) bool {
+	if l[i].daemon() != l[j].daemon() {
+		return l[i].daemon() // the first to come and the last to go
+	}
 	a, b := l[i].waiting[0], l[j].waiting[0]
 	if by := cmp.Compare(a.Priority, b.Priority); by != 0 {
 		return by < 0

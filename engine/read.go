@@ -33,6 +33,24 @@ func (m *Machine) Cluster(ref string) (*Cluster, bool) {
 	return nil, false
 }
 
+// CapacityProviders are all capacity providers, by name.
+func (m *Machine) CapacityProviders() []*CapacityProvider {
+	list := make([]*CapacityProvider, 0, len(m.providers))
+	for _, name := range sortedKeys(m.providers) {
+		list = append(list, m.providers[name])
+	}
+	return list
+}
+
+// Settings are the account settings that have been set, by name and principal.
+func (m *Machine) Settings() []*Setting {
+	list := make([]*Setting, 0, len(m.settings))
+	for _, key := range sortedKeys(m.settings) {
+		list = append(list, m.settings[key])
+	}
+	return list
+}
+
 // TaskDefinitions are all definitions, INACTIVE ones too, by family and revision.
 func (m *Machine) TaskDefinitions() []*TaskDefinition {
 	var list []*TaskDefinition

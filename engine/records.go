@@ -13,12 +13,14 @@ type changes struct {
 	identity    bool
 	clusters    []*cluster
 	definitions []*definition
+	providers   []string // by name
+	settings    []string // by key
 	instances   []*instance
 	services    []*service
 	tasks       []*task
 	events      []eventRecord
-	// left are the keys of services that are gone: another of the same name
-	// may be made in the same step. gone are those of instances and tasks.
+	// left are the keys of services and clusters that are gone: another of the
+	// same name may be made in the same step. gone are those of the rest.
 	left, gone []string
 }
 
@@ -31,7 +33,8 @@ type eventRecord struct {
 
 const identityKey = "identity"
 
-func clusterKey(c *Cluster) string { return "cluster/" + c.Name }
+func providerKey(name string) string { return "provider/" + name }
+func clusterKey(c *Cluster) string   { return "cluster/" + c.Name }
 func definitionKey(d *TaskDefinition) string {
 	return fmt.Sprintf("definition/%s:%d", d.Family, d.Revision)
 }
@@ -56,13 +59,33 @@ func (m *Machine) record() {
 	for _, key := range ch.left {
 		m.drop(key)
 	}
+	for _, name := range ch.providers {
+		if p := m.providers[name]; p != nil {
+			m.put(providerKey(name), p)
+		} else {
+			m.drop(providerKey(name))
+		}
+	}
+	for _, key := range ch.settings {
+		if s := m.settings[key]; s != nil {
+			m.put(key, s)
+		} else {
+			m.drop(key)
+		}
+	}
 	for _, c := range ch.clusters {
 		c.dirty = false
+		if m.clusters[c.Name] != c {
+			continue // it has been deleted
+		}
 		m.put(clusterKey(c.Cluster), c.Cluster)
 		m.notify(Notice{Kind: "cluster", ARN: c.ARN, LastStatus: c.Status})
 	}
 	for _, d := range ch.definitions {
 		d.dirty = false
+		if m.definition(d.Family, d.Revision) != d {
+			continue // it has been deleted
+		}
 		m.put(definitionKey(d.TaskDefinition), d.TaskDefinition)
 	}
 	for _, i := range ch.instances {

@@ -11,6 +11,12 @@ const (
 	codeServiceNotActive = "ServiceNotActiveException"
 	codeConflict         = "ConflictException"
 	codeServer           = "ServerException"
+	codeInUse            = "ResourceInUseException"
+	codeTargetNotFound   = "TargetNotFoundException"
+	codeAttributeLimit   = "AttributeLimitExceededException"
+	codeHasInstances     = "ClusterContainsContainerInstancesException"
+	codeHasServices      = "ClusterContainsServicesException"
+	codeHasTasks         = "ClusterContainsTasksException"
 )
 
 // The reasons of failures.

@@ -30,6 +30,7 @@ func (m *Machine) forgetTask(t *task) {
 	if t.Excused {
 		m.unexcuse(t)
 	}
+	m.disposal = true
 	delete(m.tasks, t.ID)
 	home := t.home
 	if at, found := slices.BinarySearchFunc(home.tasks, t.Seq, bySeq); found {
@@ -58,7 +59,9 @@ func (m *Machine) expire(s *service) {
 
 // forgetService takes a service and its events out of the state.
 func (m *Machine) forgetService(s *service) {
+	m.disposal = true
 	delete(s.home.services, s.Name)
+	s.home.daemons = slices.DeleteFunc(s.home.daemons, func(o *service) bool { return o == s })
 	m.changed.left = append(m.changed.left, serviceKey(s.Service))
 	for _, e := range slices.Backward(s.Events) {
 		m.changed.left = append(m.changed.left, eventKey(s.Cluster, s.Name, e.Seq))

@@ -8,7 +8,14 @@ import (
 	"time"
 
 	"plimsoll"
+	"plimsoll/place"
 )
+
+// Daemon is the scheduling strategy of one task on each container instance.
+const Daemon = "DAEMON"
+
+// launchEC2 is the launch type of all tasks: they run on container instances.
+const launchEC2 = "EC2"
 
 // service is a service with its tasks and the counts over them.
 type service struct {
@@ -28,7 +35,13 @@ type service struct {
 	// steady tells that the steady state has been reported.
 	steady bool
 	// spared is how many protected tasks were reported to hold up a scale-in.
-	spared     int
+	spared int
+	// wanted are the instances that a daemon is to be on, as far as they depend on
+	// the board wantedOn alone.
+	wanted   map[*instance]bool
+	wantedOn *place.Board
+	// proofAt is when the rollout is looked at again.
+	proofAt    time.Time
 	shortageAt time.Time
 }
 
@@ -52,7 +65,11 @@ func (t tally) add(o tally, sign int) tally {
 }
 
 func newService(home *cluster, s *Service) *service {
-	return &service{Service: s, home: home, perDeploy: map[string]*deployCount{}}
+	made := &service{Service: s, home: home, perDeploy: map[string]*deployCount{}}
+	if made.daemon() {
+		home.daemons = append(home.daemons, made)
+	}
+	return made
 }
 
 // editService gives a copy of the service that may be changed in this step.
@@ -60,6 +77,7 @@ func (m *Machine) editService(s *service) *Service {
 	if s.epoch != m.epoch {
 		changed := *s.Service
 		changed.Deployments = slices.Clone(changed.Deployments)
+		changed.Leaves = slices.Clone(changed.Leaves)
 		s.Service, s.epoch = &changed, m.epoch
 	}
 	if !s.dirty {
@@ -92,27 +110,77 @@ func (m *Machine) createService(c CreateService) (*Service, *Error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkDesired(c.Desired); refusal != nil {
+	made, refusal := m.newlyMade(home, c)
+	if refusal != nil {
+		return nil, refusal
+	}
+	s := newService(home, made)
+	home.services[s.Name] = s
+	m.deploy(s, d)
+	m.unsettle(s)
+	return s.Service, nil
+}
+
+// newlyMade is the service that CreateService asks for.
+func (m *Machine) newlyMade(home *cluster, c CreateService) (*Service, *Error) {
+	lowest, highest := 100, 200
+	if c.Scheduling == Daemon {
+		lowest, highest = 0, 100
+	}
+	if refusal := checkCreation(c); refusal != nil {
 		return nil, refusal
 	}
 	priority, refusal := priorityOf(c.Tags)
 	if refusal != nil {
 		return nil, refusal
 	}
-	low, high, refusal := rollout(c.MinimumHealthyPercent, c.MaximumPercent, 100, 200)
+	low, high, refusal := rollout(c.MinimumHealthyPercent, c.MaximumPercent, lowest, highest)
 	if refusal != nil {
 		return nil, refusal
 	}
-	s := newService(home, &Service{
+	var shares []ProviderShare
+	if c.Scheduling != Daemon {
+		if shares, refusal = home.shares(c.LaunchType, c.ProviderStrategy); refusal != nil {
+			return nil, refusal
+		}
+	}
+	made := &Service{
 		ARN: m.arn("service", home.Name+"/"+c.Name), Cluster: home.Name, Name: c.Name,
-		Status: statusActive, TaskDefinition: d.ARN, Desired: c.Desired, Priority: priority,
-		LaunchType: c.LaunchType, Tags: maps.Clone(c.Tags), CreatedAt: m.now,
+		Status: statusActive, Desired: c.Desired, Priority: priority,
+		Tags: maps.Clone(c.Tags), CreatedAt: m.now,
 		MinimumHealthyPercent: low, MaximumPercent: high, ClientToken: c.ClientToken, Raw: c.Raw,
-	})
-	home.services[s.Name] = s
-	m.deploy(s, d)
-	m.unsettle(s)
-	return s.Service, nil
+		Strategies: c.Strategies, Constraints: c.Constraints, Strategy: shares, Breaker: c.Breaker,
+		HealthGrace: c.HealthGrace, PropagateTags: c.PropagateTags, ManagedTags: c.ManagedTags,
+	}
+	if c.Scheduling == Daemon {
+		made.Scheduling = Daemon
+	}
+	if len(shares) == 0 {
+		made.LaunchType = launchEC2
+	}
+	return made, nil
+}
+
+// checkCreation refuses what a service cannot be created with, whatever the
+// cluster has.
+func checkCreation(c CreateService) *Error {
+	if refusal := checkDesired(c.Desired); refusal != nil {
+		return refusal
+	}
+	if c.Scheduling == Daemon {
+		switch {
+		case c.Desired > 0:
+			return refuse(codeInvalid, "The daemon scheduling strategy does not support a desired count: one task runs on each container instance.")
+		case len(c.Strategies) > 0:
+			return refuse(codeInvalid, "The daemon scheduling strategy does not support a placement strategy.")
+		case len(c.ProviderStrategy) > 0:
+			return refuse(codeInvalid, "The daemon scheduling strategy does not support a capacity provider strategy.")
+		}
+	}
+	if refusal := checkStrategies(c.Strategies); refusal != nil {
+		return refusal
+	}
+	return checkConstraints("placementConstraints", c.Constraints, c.Scheduling != Daemon)
 }
 
 func checkDesired(n int) *Error {
@@ -192,33 +260,103 @@ func (m *Machine) updateService(c UpdateService) (*Service, *Error) {
 			return nil, refusal
 		}
 	}
-	if c.Desired != nil {
-		if refusal := checkDesired(*c.Desired); refusal != nil {
-			return nil, refusal
-		}
-	}
 	low, high, refusal := rollout(c.MinimumHealthyPercent, c.MaximumPercent, s.MinimumHealthyPercent, s.MaximumPercent)
+	if refusal != nil {
+		return nil, refusal
+	}
+	shares, refusal := s.checkUpdate(c)
 	if refusal != nil {
 		return nil, refusal
 	}
 	e := m.editService(s)
 	e.MinimumHealthyPercent, e.MaximumPercent = low, high
-	if c.Desired != nil && *c.Desired != e.Desired {
-		e.Desired = *c.Desired
-		e.Deployments[0].UpdatedAt = m.now
-		s.spared, s.steady = 0, false
+	anew := e.replan(c, shares)
+	if c.Desired != nil {
+		m.desire(s, *c.Desired, c.Caller)
 	}
-	if c.Raw != nil {
-		e.Raw = c.Raw
-	}
-	if d == nil && c.ForceNewDeployment {
+	if d == nil && (c.ForceNewDeployment || anew) {
 		d = m.findDefinition(s.TaskDefinition)
 	}
-	if d != nil && (d.ARN != s.TaskDefinition || c.ForceNewDeployment) {
+	if d != nil && (d.ARN != s.TaskDefinition || c.ForceNewDeployment || anew) {
 		m.deploy(s, d)
 	}
 	m.unsettle(s)
 	return s.Service, nil
+}
+
+// checkUpdate refuses what a service cannot be updated with, and gives the
+// capacity provider strategy that it is to have.
+func (s *service) checkUpdate(c UpdateService) ([]ProviderShare, *Error) {
+	if c.Desired != nil {
+		if s.daemon() {
+			return nil, refuse(codeInvalid, "The daemon scheduling strategy does not support a desired count: one task runs on each container instance.")
+		}
+		if refusal := checkDesired(*c.Desired); refusal != nil {
+			return nil, refusal
+		}
+	}
+	if s.daemon() && len(c.Strategies)+len(c.ProviderStrategy) > 0 {
+		return nil, refuse(codeInvalid, "The daemon scheduling strategy does not support a placement or capacity provider strategy.")
+	}
+	if refusal := checkStrategies(c.Strategies); refusal != nil {
+		return nil, refusal
+	}
+	if refusal := checkConstraints("placementConstraints", c.Constraints, !s.daemon()); refusal != nil {
+		return nil, refusal
+	}
+	if c.ProviderStrategy == nil {
+		return s.Strategy, nil
+	}
+	if len(c.ProviderStrategy) > 0 && len(s.Strategy) == 0 && !c.ForceNewDeployment {
+		return nil, refuse(codeInvalid, "To change from a launch type to a capacity provider strategy, forceNewDeployment must be set.")
+	}
+	return checkShares(c.ProviderStrategy, s.home.CapacityProviders)
+}
+
+// replan takes over what an update says, and tells whether running tasks have
+// to be replaced for it: only a change of capacity providers asks for that.
+func (e *Service) replan(c UpdateService, shares []ProviderShare) (anew bool) {
+	if c.Raw != nil {
+		e.Raw = c.Raw
+	}
+	if c.Strategies != nil {
+		e.Strategies = c.Strategies
+	}
+	if c.Constraints != nil {
+		e.Constraints = c.Constraints
+	}
+	if c.Breaker != nil {
+		e.Breaker = *c.Breaker
+	}
+	if c.HealthGrace != nil {
+		e.HealthGrace = c.HealthGrace
+	}
+	if c.PropagateTags != nil {
+		e.PropagateTags = *c.PropagateTags
+	}
+	if c.ManagedTags != nil {
+		e.ManagedTags = *c.ManagedTags
+	}
+	if slices.Equal(shares, e.Strategy) {
+		return false
+	}
+	e.Strategy, e.LaunchType = shares, ""
+	if len(shares) == 0 {
+		e.LaunchType = launchEC2
+	}
+	return true
+}
+
+// setDesired changes the desired count.
+func (m *Machine) setDesired(s *service, n int) {
+	if n == s.Desired {
+		return
+	}
+	e := m.editService(s)
+	e.Desired = n
+	e.Deployments[0].UpdatedAt = m.now
+	s.spared, s.steady = 0, false
+	m.unsettle(s)
 }
 
 // deleteService sends a service on its way out. With Force its protected tasks
@@ -231,11 +369,11 @@ func (m *Machine) deleteService(c DeleteService) (*Service, *Error) {
 	if s.Status == statusInactive {
 		return nil, refuse(codeServiceNotFound, "Service not found.")
 	}
-	if s.Desired > 0 && !c.Force {
+	if s.Desired > 0 && !c.Force && !s.daemon() {
 		return nil, refuse(codeInvalid, "The service cannot be stopped while it is scaled above 0.")
 	}
 	e := m.editService(s)
-	e.Status, e.Desired = statusDraining, 0
+	e.Status, e.Desired, e.Leaves = statusDraining, 0, nil
 	m.countOut(s, len(s.excused))
 	if c.Force {
 		for _, t := range slices.Clone(s.tasks) {

@@ -14,15 +14,15 @@ func TestAChangedPriorityHoldsForTheTasksThatWaitAlready(t *testing.T) {
 	c.service("third", 1, 7, 200)
 	c.run()
 	third, _ := c.m.Service("", "third")
-	c.do(engine.TagService{Service: third.ARN, Set: map[string]string{plimsoll.TagPriority: "2"}})
+	c.do(engine.TagResource{ARN: third.ARN, Set: map[string]string{plimsoll.TagPriority: "2"}})
 	c.desire("full", 4)
 	c.run()
 	c.expect("third", 1, 0)
 	c.expect("second", 0, 1)
 
-	refusal := c.refused(engine.TagService{Service: third.ARN, Set: map[string]string{plimsoll.TagPriority: "high"}})
+	refusal := c.refused(engine.TagResource{ARN: third.ARN, Set: map[string]string{plimsoll.TagPriority: "high"}})
 	equal(t, "the refusal of a priority that is no number", refusal.Code, "InvalidParameterException")
-	c.do(engine.TagService{Service: third.ARN, Remove: []string{plimsoll.TagPriority}})
+	c.do(engine.TagResource{ARN: third.ARN, Remove: []string{plimsoll.TagPriority}})
 	now, _ := c.m.Service("", "third")
 	equal(t, "the priority without a tag", now.Priority, plimsoll.LowestPriority)
 }

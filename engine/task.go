@@ -70,6 +70,8 @@ type origin struct {
 	tags      map[string]string
 	token     string
 	request   string
+	provider  string // capacity provider
+	target    string // ARN of the instance that it is made for
 }
 
 // createTask makes a task that waits for a host.
@@ -82,7 +84,7 @@ func (m *Machine) createTask(home *cluster, d *definition, o origin) *task {
 		LaunchType: o.launch, Priority: o.priority, Reserved: o.reserved, FixedPorts: d.fixedPorts(),
 		LastStatus: plimsoll.StatusProvisioning, DesiredStatus: plimsoll.StatusRunning,
 		Tags: maps.Clone(o.tags), Overrides: o.overrides, CreatedAt: m.now,
-		ClientToken: o.token, Request: o.request,
+		ClientToken: o.token, Request: o.request, CapacityProvider: o.provider, Target: o.target,
 	}
 	if o.svc != nil {
 		e.Service, e.Deployment = o.svc.Name, o.svc.Deployments[0].ID
@@ -200,8 +202,14 @@ func (m *Machine) finish(t *task) {
 	}
 	if i := t.host; i != nil {
 		i.home.fleet.Release(i.ARN, t.request())
+		if b := i.home.board; b != nil {
+			b.Release(i.slot, t.boardRequest())
+		}
 		i.unhost(t)
 		m.makeRoom(t.home, true, nil)
+		if i.draining() {
+			m.unsettleDaemons(t.home) // they leave when nothing else is left
+		}
 		if i.Surplus && len(i.tasks) == 0 {
 			m.dismiss(i)
 		}
@@ -214,6 +222,9 @@ func (m *Machine) finish(t *task) {
 // only be met while a state is loaded whose tasks share it; then the task keeps
 // what it has.
 func (m *Machine) reserve(t *task) {
+	if b := t.home.board; b != nil {
+		b.Reserve(t.host.slot, t.boardRequest())
+	}
 	r := t.request()
 	if t.home.fleet.Reserve(t.host.ARN, r) != nil {
 		r.Ports = nil

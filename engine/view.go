@@ -12,6 +12,10 @@ type View interface {
 	Account() string
 	Clusters() []*Cluster
 	Cluster(ref string) (*Cluster, bool)
+	// CapacityProviders are all, by name.
+	CapacityProviders() []*CapacityProvider
+	// Settings are the account settings that have been set, by name and principal.
+	Settings() []*Setting
 	TaskDefinitions() []*TaskDefinition
 	TaskDefinition(ref string) (*TaskDefinition, bool)
 	Services(cluster string) []*Service

@@ -12,6 +12,9 @@ type Shortage struct {
 	// the counts is over the open hosts.
 	Hosts, Closed     int
 	CPU, Memory, Port int
+	// Apart do not satisfy a memberOf constraint, Taken have a task of the group
+	// already where each is to have a host of its own.
+	Apart, Taken int
 	// Fits are the open hosts that lack nothing.
 	Fits int
 	// Request is what was asked for.
@@ -49,12 +52,17 @@ func (x *Index) Shortage(r Request) Shortage {
 }
 
 // Reason is ECS's word for what is short on most hosts: "RESOURCE:CPU",
-// "RESOURCE:MEMORY" or "RESOURCE:PORTS"; empty if nothing is.
+// "RESOURCE:MEMORY" or "RESOURCE:PORTS", or its words for a constraint; empty if
+// nothing is.
 func (s Shortage) Reason() string {
-	most := max(s.CPU, s.Memory, s.Port)
+	most := max(s.CPU, s.Memory, s.Port, s.Apart, s.Taken)
 	switch {
 	case most == 0:
 		return ""
+	case s.Apart == most:
+		return "MemberOf placement constraint unsatisfied."
+	case s.Taken == most:
+		return "DistinctInstance placement constraint unsatisfied."
 	case s.CPU == most:
 		return "RESOURCE:CPU"
 	case s.Memory == most:
@@ -69,6 +77,12 @@ func (s Shortage) String() string {
 		return "the cluster has no container instance"
 	}
 	var parts []string
+	if s.Apart > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d do not satisfy the placement constraints", s.Apart, s.Hosts))
+	}
+	if s.Taken > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d have a task of the group already (distinctInstance)", s.Taken, s.Hosts))
+	}
 	if s.CPU > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d have less than %d CPU units free", s.CPU, s.Hosts, s.Request.Reserved.CPU))
 	}

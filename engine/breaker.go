@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"plimsoll"
+)
+
+// The circuit breaker's bounds: a deployment has failed when half as many tasks
+// have failed as are desired, at least three and at most two hundred.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+const (
+	breakerLow  = 3
+	breakerHigh = 200
+	// breakerProof is how long the tasks of a deployment have to have run before
+	// it counts as completed, where the breaker is on: a program that ends right
+	// after its start has been RUNNING too.
+	breakerProof = 5 * time.Second
+)
+
+// breakerThreshold is how many failed tasks a deployment is ended at.
+func breakerThreshold(desired int) int {
+	return min(max((desired+1)/2, breakerLow), breakerHigh)
+}
+
+// tripped ends the primary deployment if its circuit breaker says so, and rolls
+// back if that is asked for.
+func (m *Machine) tripped(s *service) bool {
+	d := &s.Deployments[0]
+	if d.RolloutState == rolloutFailed {
+		return true
+	}
+	if !s.Breaker.Enable || d.RolloutState != rolloutInProgress || d.FailedTasks < breakerThreshold(s.Desired) {
+		return false
+	}
+	e := m.editService(s)
+	d = &e.Deployments[0]
+	d.RolloutState, d.Reason, d.UpdatedAt = rolloutFailed, "ECS deployment circuit breaker: tasks failed to start.", m.now
+	m.say(s, "(service %s) (deployment %s) deployment failed: tasks failed to start.", s.Name, d.ID)
+	if s.Breaker.Rollback {
+		m.rollBack(s, "ECS deployment circuit breaker")
+	}
+	m.unsettle(s)
+	return true
+}
+
+// rollBack makes the last completed deployment the primary one again: itself if
+// it still has tasks, else a new one like it. Without one nothing is changed.
+func (m *Machine) rollBack(s *service, why string) {
+	good := s.LastGood
+	if good == nil || good.ID == s.Deployments[0].ID || m.findDefinition(good.TaskDefinition) == nil {
+		m.say(s, "(service %s) cannot roll back: no deployment before (deployment %s) has been completed.", s.Name, s.Deployments[0].ID)
+		return
+	}
+	e := m.editService(s)
+	for i := range e.Deployments {
+		e.Deployments[i].Status = statusActive
+	}
+	back := *good
+	if i := slices.IndexFunc(e.Deployments, func(d Deployment) bool { return d.ID == good.ID }); i >= 0 {
+		back = e.Deployments[i]
+		e.Deployments = slices.Delete(e.Deployments, i, i+1)
+	} else {
+		back.ID, back.CreatedAt, back.FailedTasks = m.deploymentID(m.number()), m.now, 0
+	}
+	back.Status, back.RolloutState, back.UpdatedAt = "PRIMARY", rolloutInProgress, m.now
+	back.Reason = why + ": rolling back to deploymentId " + good.ID + "."
+	e.Deployments = slices.Insert(e.Deployments, 0, back)
+	if !slices.Equal(e.Strategy, back.Strategy) {
+		e.Strategy, e.LaunchType = back.Strategy, ""
+		if len(back.Strategy) == 0 {
+			e.LaunchType = launchEC2
+		}
+	}
+	m.say(s, "(service %s) rolling back to (deployment %s).", s.Name, good.ID)
+	m.primaryChanged(s)
+}
+
+// provenRollout tells whether the primary deployment's tasks have run for long
+// enough to be believed. Without a breaker it is enough that they run.
+func (m *Machine) provenRollout(s *service) bool {
+	if !s.Breaker.Enable {
+		return true
+	}
+	var youngest time.Time
+	for _, t := range s.tasks {
+		if t.staying() && !t.stale() && t.LastStatus == plimsoll.StatusRunning && t.StartedAt.After(youngest) {
+			youngest = t.StartedAt
+		}
+	}
+	proof := youngest.Add(breakerProof)
+	if youngest.IsZero() || !m.now.Before(proof) {
+		return true
+	}
+	if !s.proofAt.Equal(proof) {
+		s.proofAt = proof
+		m.after(proof, func() {
+			if s.Status == statusActive {
+				m.unsettle(s)
+			}
+		})
+	}
+	return false
+}
