@@ -168,10 +168,10 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 			c.call(engine.UpdateTaskProtection{Tasks: []string{id}})
 		},
 		"release": func() {
-			c.call(engine.TagTask{Task: c.pick("task", c.taskIDs()), Set: map[string]string{plimsoll.TagReleased: "now"}})
+			c.call(engine.TagResource{ARN: c.task(c.pick("task", c.taskIDs())).ARN, Set: map[string]string{plimsoll.TagReleased: "now"}})
 		},
 		"take a release back": func() {
-			c.call(engine.TagTask{Task: c.pick("task", c.taskIDs()), Remove: []string{plimsoll.TagReleased}})
+			c.call(engine.TagResource{ARN: c.task(c.pick("task", c.taskIDs())).ARN, Remove: []string{plimsoll.TagReleased}})
 		},
 		"drain or open host": func() {
 			i := rapid.SampledFrom(c.m.Instances("")).Draw(c.t, "host")

@@ -11,7 +11,7 @@ import (
 
 func (c *cluster) release(id string) {
 	c.t.Helper()
-	c.do(engine.TagTask{Task: id, Set: map[string]string{plimsoll.TagReleased: c.now.Format(time.RFC3339)}})
+	c.do(engine.TagResource{ARN: c.task(id).ARN, Set: map[string]string{plimsoll.TagReleased: c.now.Format(time.RFC3339)}})
 }
 
 func TestAReleasedTaskIsTheFirstToGo(t *testing.T) {
@@ -78,7 +78,7 @@ func TestAReleaseThatIsTakenBackHasTheTaskReplaced(t *testing.T) {
 	id := c.with("work", plimsoll.StatusRunning)[0]
 	c.release(id)
 	c.step(c.exited(id, 0))
-	c.do(engine.TagTask{Task: id, Remove: []string{plimsoll.TagReleased}})
+	c.do(engine.TagResource{ARN: c.task(id).ARN, Remove: []string{plimsoll.TagReleased}})
 	c.run()
 	c.expect("work", 2, 0)
 }

@@ -1,6 +1,9 @@
 package engine
 
-import "plimsoll"
+import (
+	"plimsoll"
+	"plimsoll/place/query"
+)
 
 // View reads the state between two steps. What it gives is never changed by a
 // later step and may be kept; the reader is not to change it either. Lists are
@@ -32,6 +35,9 @@ type View interface {
 	Task(cluster, ref string) (*Task, bool)
 	Instances(cluster string) []*ContainerInstance
 	Instance(cluster, ref string) (*ContainerInstance, bool)
+	// Matching are those of them for which an expression of the cluster query
+	// language holds.
+	Matching(cluster string, expr query.Expr) []*ContainerInstance
 	// Remaining is what is left of an instance; Counts are its tasks.
 	Remaining(instanceARN string) plimsoll.Resources
 	InstanceCounts(instanceARN string) (running, pending int)

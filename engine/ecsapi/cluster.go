@@ -13,32 +13,99 @@ import (
 	"plimsoll/engine/awsapi"
 )
 
-var createClusterKnown = set("clusterName", "tags", "settings")
+var createClusterKnown = set("clusterName", "tags", "settings", "capacityProviders", "defaultCapacityProviderStrategy")
+
+var updateClusterKnown = set("cluster", "settings")
 
 func (a *api) createCluster(ctx context.Context, _ *awsapi.Call, in *ecs.CreateClusterInput) (*ecs.CreateClusterOutput, error) {
 	if err := a.refuseBeyond(codeInvalid, in, createClusterKnown); err != nil {
 		return nil, err
 	}
-	for i, s := range in.Settings {
-		if s.Name != types.ClusterSettingNameContainerInsights || value(s.Value) != "disabled" {
-			return nil, awsapi.Refuse(codeInvalid, "settings[%d]: %s=%q is not supported by this engine: containerInsights=disabled is.",
-				i, s.Name, value(s.Value))
-		}
+	if err := checkSettings(in.Settings); err != nil {
+		return nil, err
+	}
+	if err := noFargate(in.CapacityProviders, in.DefaultCapacityProviderStrategy); err != nil {
+		return nil, err
 	}
 	tags, err := tagsIn(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	c, err := do[*engine.Cluster](ctx, a.engine, engine.CreateCluster{Name: value(in.ClusterName), Tags: tags})
+	c, err := do[*engine.Cluster](ctx, a.engine, engine.CreateCluster{
+		Name: value(in.ClusterName), Tags: tags,
+		CapacityProviders: in.CapacityProviders, DefaultStrategy: sharesIn(in.DefaultCapacityProviderStrategy),
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := &ecs.CreateClusterOutput{}
+	return &ecs.CreateClusterOutput{Cluster: a.oneCluster(c)}, nil
+}
+
+// checkSettings refuses cluster settings that nothing here would act on.
+func checkSettings(settings []types.ClusterSetting) error {
+	for i, s := range settings {
+		if s.Name != types.ClusterSettingNameContainerInsights || value(s.Value) != "disabled" {
+			return awsapi.Refuse(codeInvalid, "settings[%d]: %s=%q is not supported by this engine: containerInsights=disabled is.",
+				i, s.Name, value(s.Value))
+		}
+	}
+	return nil
+}
+
+// oneCluster is a cluster with all that can be said of it.
+func (a *api) oneCluster(c *engine.Cluster) *types.Cluster {
+	var out types.Cluster
 	a.engine.Read(func(v engine.View) {
-		cluster := clusterOut(v, c, []types.ClusterField{types.ClusterFieldTags, types.ClusterFieldSettings})
-		out.Cluster = &cluster
+		out = clusterOut(v, c, []types.ClusterField{types.ClusterFieldTags, types.ClusterFieldSettings})
 	})
-	return out, nil
+	return &out
+}
+
+func (a *api) deleteCluster(ctx context.Context, _ *awsapi.Call, in *ecs.DeleteClusterInput) (*ecs.DeleteClusterOutput, error) {
+	if value(in.Cluster) == "" {
+		return nil, awsapi.Refuse(codeInvalid, "Cluster can not be blank.")
+	}
+	c, err := do[*engine.Cluster](ctx, a.engine, engine.DeleteCluster{Cluster: *in.Cluster})
+	if err != nil {
+		return nil, err
+	}
+	return &ecs.DeleteClusterOutput{Cluster: a.oneCluster(c)}, nil
+}
+
+// changeCluster checks what UpdateCluster and UpdateClusterSettings have in
+// common. The one setting that is taken is the one that every cluster has.
+func (a *api) changeCluster(ref *string, settings []types.ClusterSetting) (*types.Cluster, error) {
+	if value(ref) == "" {
+		return nil, awsapi.Refuse(codeInvalid, "Cluster can not be blank.")
+	}
+	if err := checkSettings(settings); err != nil {
+		return nil, err
+	}
+	var cluster *engine.Cluster
+	err := a.withCluster(ref, func(_ engine.View, c *engine.Cluster) error {
+		cluster = c
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.oneCluster(cluster), nil
+}
+
+func (a *api) updateCluster(_ context.Context, _ *awsapi.Call, in *ecs.UpdateClusterInput) (*ecs.UpdateClusterOutput, error) {
+	if err := a.refuseBeyond(codeInvalid, in, updateClusterKnown); err != nil {
+		return nil, err
+	}
+	c, err := a.changeCluster(in.Cluster, in.Settings)
+	return &ecs.UpdateClusterOutput{Cluster: c}, err
+}
+
+func (a *api) updateClusterSettings(_ context.Context, _ *awsapi.Call, in *ecs.UpdateClusterSettingsInput) (*ecs.UpdateClusterSettingsOutput, error) {
+	if len(in.Settings) == 0 {
+		return nil, awsapi.Refuse(codeInvalid, "settings cannot be empty.")
+	}
+	c, err := a.changeCluster(in.Cluster, in.Settings)
+	return &ecs.UpdateClusterSettingsOutput{Cluster: c}, err
 }
 
 func (a *api) describeClusters(_ context.Context, _ *awsapi.Call, in *ecs.DescribeClustersInput) (*ecs.DescribeClustersOutput, error) {
@@ -82,7 +149,8 @@ func clusterOut(v engine.View, c *engine.Cluster, include []types.ClusterField) 
 		ClusterArn: &c.ARN, ClusterName: &c.Name, Status: &c.Status,
 		RegisteredContainerInstancesCount: int32(len(v.Instances(c.Name))),
 		Tags:                              []types.Tag{}, Settings: []types.ClusterSetting{}, Statistics: []types.KeyValuePair{},
-		CapacityProviders: []string{}, DefaultCapacityProviderStrategy: []types.CapacityProviderStrategyItem{},
+		CapacityProviders:               orEmpty(c.CapacityProviders),
+		DefaultCapacityProviderStrategy: orEmpty(sharesOut(c.DefaultStrategy)),
 	}
 	for _, t := range v.Tasks(c.Name) {
 		switch t.LastStatus {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	goruntime "runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -107,6 +108,26 @@ func (a *api) operations() []awsapi.Operation {
 		awsapi.Op("ListTagsForResource", a.listTagsForResource),
 		awsapi.Op("TagResource", a.tagResource),
 		awsapi.Op("UntagResource", a.untagResource),
+		awsapi.Op("DeleteCluster", a.deleteCluster),
+		awsapi.Op("UpdateCluster", a.updateCluster),
+		awsapi.Op("UpdateClusterSettings", a.updateClusterSettings),
+		awsapi.Op("PutClusterCapacityProviders", a.putClusterCapacityProviders),
+		awsapi.Op("DeleteTaskDefinitions", a.deleteTaskDefinitions),
+		awsapi.Op("RegisterContainerInstance", a.registerContainerInstance),
+		awsapi.Op("DeregisterContainerInstance", a.deregisterContainerInstance),
+		awsapi.Op("DiscoverPollEndpoint", a.discoverPollEndpoint),
+		awsapi.Op("StartTask", a.startTask),
+		awsapi.Op("ListAccountSettings", a.listAccountSettings),
+		awsapi.Op("PutAccountSetting", a.putAccountSetting),
+		awsapi.Op("PutAccountSettingDefault", a.putAccountSettingDefault),
+		awsapi.Op("DeleteAccountSetting", a.deleteAccountSetting),
+		awsapi.Op("CreateCapacityProvider", a.createCapacityProvider),
+		awsapi.Op("DescribeCapacityProviders", a.describeCapacityProviders),
+		awsapi.Op("UpdateCapacityProvider", a.updateCapacityProvider),
+		awsapi.Op("DeleteCapacityProvider", a.deleteCapacityProvider),
+		awsapi.Op("PutAttributes", a.putAttributes),
+		awsapi.Op("DeleteAttributes", a.deleteAttributes),
+		awsapi.Op("ListAttributes", a.listAttributes),
 	}
 }
 
@@ -117,6 +138,7 @@ const (
 	codeClusterNotFound = "ClusterNotFoundException"
 	codeServiceNotFound = "ServiceNotFoundException"
 	codeServer          = "ServerException"
+	codeUnsupported     = "UnsupportedFeatureException"
 
 	reasonMissing = "MISSING"
 )
@@ -259,6 +281,9 @@ func tagsIn(tags []types.Tag) (map[string]string, error) {
 	var m map[string]string
 	for _, t := range tags {
 		key, text := value(t.Key), value(t.Value)
+		if strings.HasPrefix(strings.ToLower(key), "aws:") {
+			return nil, awsapi.Refuse(codeInvalid, "The tag key %q is invalid: keys that begin with aws: are AWS's own.", key)
+		}
 		if key == "" || len([]rune(key)) > 128 || len([]rune(text)) > 256 {
 			return nil, awsapi.Refuse(codeInvalid, "The tag %q with the value %q is invalid: "+
 				"a key has 1 to 128 characters, a value 0 to 256.", key, text)

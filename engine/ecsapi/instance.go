@@ -13,6 +13,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/place/query"
 )
 
 // systemPorts are those that ECS keeps on every container instance: ssh,
@@ -20,17 +21,18 @@ import (
 var systemPorts = []string{"22", "2375", "2376", "51678", "51679"}
 
 func (a *api) listContainerInstances(_ context.Context, _ *awsapi.Call, in *ecs.ListContainerInstancesInput) (*ecs.ListContainerInstancesOutput, error) {
-	if value(in.Filter) != "" {
-		return nil, awsapi.Refuse(codeInvalid, "filter is not supported by this engine: leave it out, and use status.")
+	filter, err := query.Parse(value(in.Filter))
+	if err != nil {
+		return nil, awsapi.Refuse(codeInvalid, "Invalid filter %q: %v.", value(in.Filter), err)
 	}
 	if in.Status != "" && !slices.Contains(in.Status.Values(), in.Status) {
 		return nil, awsapi.Refuse(codeInvalid, "status %q is invalid: %v are allowed.", in.Status, in.Status.Values())
 	}
 	var list []*engine.ContainerInstance
 	listing := ""
-	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
-		listing = fmt.Sprintf("ListContainerInstances %q %s", c.Name, in.Status)
-		for _, i := range v.Instances(c.Name) {
+	err = a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
+		listing = fmt.Sprintf("ListContainerInstances %q %s %q", c.Name, in.Status, value(in.Filter))
+		for _, i := range v.Matching(c.Name, filter) {
 			if in.Status == "" || i.Status == string(in.Status) {
 				list = append(list, i)
 			}
@@ -136,10 +138,29 @@ func (a *api) instanceOut(v engine.View, i *engine.ContainerInstance, used hostP
 		attribute := types.Attribute{Name: of(name), Value: optional(attributes[name])}
 		out.Attributes = append(out.Attributes, attribute)
 	}
+	if i.AgentVersion != "" {
+		out.VersionInfo.AgentVersion = &i.AgentVersion
+	}
+	out.CapacityProviderName = providerOf(v, i)
 	if withTags {
 		out.Tags = tagsOut(i.Tags)
 	}
 	return out
+}
+
+// providerOf is the name of the capacity provider that an instance is of: the
+// first, by name, for its Auto Scaling group; nil if it says of no group.
+func providerOf(v engine.View, i *engine.ContainerInstance) *string {
+	group, ok := i.Attributes[engine.AttributeGroup]
+	if !ok {
+		return nil
+	}
+	for _, p := range v.CapacityProviders() {
+		if p.Group == group {
+			return &p.Name
+		}
+	}
+	return nil
 }
 
 // resources are CPU, memory and the ports in use, as ECS lists them. What is

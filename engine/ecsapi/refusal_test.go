@@ -91,20 +91,26 @@ func TestWhatTheEngineDoesNotDoIsRefusedByName(t *testing.T) {
 		"loadBalancers": create(func(in *ecs.CreateServiceInput) {
 			in.LoadBalancers = []types.LoadBalancer{{ContainerName: aws.String("a")}}
 		}),
-		"placementConstraints": create(func(in *ecs.CreateServiceInput) {
-			in.PlacementConstraints = []types.PlacementConstraint{{Type: types.PlacementConstraintTypeDistinctInstance}}
+		"placementConstraints[0]: invalid expression \"attribute:x = y\": position 13": create(func(in *ecs.CreateServiceInput) {
+			in.PlacementConstraints = []types.PlacementConstraint{{Type: types.PlacementConstraintTypeMemberOf, Expression: aws.String("attribute:x = y")}}
 		}),
 		"placementStrategy[0]": create(func(in *ecs.CreateServiceInput) {
-			in.PlacementStrategy = []types.PlacementStrategy{{Type: types.PlacementStrategyTypeRandom}}
+			in.PlacementStrategy = []types.PlacementStrategy{{Type: types.PlacementStrategyTypeSpread, Field: aws.String("rack")}}
 		}),
-		"schedulingStrategy": create(func(in *ecs.CreateServiceInput) { in.SchedulingStrategy = types.SchedulingStrategyDaemon }),
-		"desiredCount":       create(func(in *ecs.CreateServiceInput) { in.DesiredCount = nil }),
+		"FARGATE": create(func(in *ecs.CreateServiceInput) {
+			in.CapacityProviderStrategy = []types.CapacityProviderStrategyItem{{CapacityProvider: aws.String("FARGATE"), Weight: 1}}
+		}),
+		"schedulingStrategy": create(func(in *ecs.CreateServiceInput) { in.SchedulingStrategy = "TWICE" }),
+		"does not support a desired count": create(func(in *ecs.CreateServiceInput) {
+			in.SchedulingStrategy = types.SchedulingStrategyDaemon
+		}),
+		"desiredCount": create(func(in *ecs.CreateServiceInput) { in.DesiredCount = nil }),
 		"deploymentController": create(func(in *ecs.CreateServiceInput) {
 			in.DeploymentController = &types.DeploymentController{Type: "EXTERNAL"}
 		}),
-		"propagateTags": create(func(in *ecs.CreateServiceInput) { in.PropagateTags = types.PropagateTagsService }),
-		"deploymentConfiguration.deploymentCircuitBreaker": create(func(in *ecs.CreateServiceInput) {
-			in.DeploymentConfiguration = &types.DeploymentConfiguration{DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{Enable: true}}
+		"propagateTags": create(func(in *ecs.CreateServiceInput) { in.PropagateTags = "ALL" }),
+		"deploymentConfiguration.strategy": create(func(in *ecs.CreateServiceInput) {
+			in.DeploymentConfiguration = &types.DeploymentConfiguration{Strategy: types.DeploymentStrategyBlueGreen}
 		}),
 		"given twice": create(func(in *ecs.CreateServiceInput) {
 			in.Tags = []types.Tag{{Key: aws.String("a")}, {Key: aws.String("a")}}
@@ -202,10 +208,10 @@ func TestErrorsAreECSs(t *testing.T) {
 			_, err := s.ListTasks(ctx, &ecs.ListTasksInput{DesiredStatus: "BUSY"})
 			return err
 		}, "InvalidParameterException", "BUSY"},
-		"a filter in the query language": {func() error {
-			_, err := s.ListContainerInstances(ctx, &ecs.ListContainerInstancesInput{Filter: aws.String("attribute:x == y")})
+		"a filter that cannot be read": {func() error {
+			_, err := s.ListContainerInstances(ctx, &ecs.ListContainerInstancesInput{Filter: aws.String("attribute:x ==")})
 			return err
-		}, "InvalidParameterException", "filter"},
+		}, "InvalidParameterException", "filter \"attribute:x ==\": position 15"},
 	} {
 		wants(t, name, test.call(), test.code, test.words)
 	}

@@ -13,8 +13,13 @@ import (
 )
 
 var runTaskKnown = set("cluster", "taskDefinition", "count", "group", "startedBy", "launchType", "tags", "clientToken",
-	"placementStrategy", "propagateTags",
+	"placementStrategy", "placementConstraints", "capacityProviderStrategy", "propagateTags", "enableECSManagedTags",
 	"overrides.containerOverrides.name", "overrides.containerOverrides.command",
+	"overrides.containerOverrides.environment", "overrides.containerOverrides.cpu",
+	"overrides.containerOverrides.memory")
+
+var startTaskKnown = set("cluster", "taskDefinition", "containerInstances", "group", "startedBy", "tags", "propagateTags",
+	"enableECSManagedTags", "overrides.containerOverrides.name", "overrides.containerOverrides.command",
 	"overrides.containerOverrides.environment", "overrides.containerOverrides.cpu",
 	"overrides.containerOverrides.memory")
 
@@ -25,11 +30,12 @@ func (a *api) runTask(ctx context.Context, _ *awsapi.Call, in *ecs.RunTaskInput)
 	if err := checkLaunchType(in.LaunchType); err != nil {
 		return nil, err
 	}
-	if err := checkStrategy(in.PlacementStrategy); err != nil {
+	if err := noFargate(nil, in.CapacityProviderStrategy); err != nil {
 		return nil, err
 	}
-	if in.PropagateTags != "" && in.PropagateTags != types.PropagateTagsNone {
-		return nil, awsapi.Refuse(codeInvalid, "propagateTags %q is not supported by this engine: NONE is.", in.PropagateTags)
+	propagate, err := propagateIn(in.PropagateTags, types.PropagateTagsTaskDefinition)
+	if err != nil {
+		return nil, err
 	}
 	if in.Count != nil && (*in.Count < 1 || *in.Count > 10) {
 		return nil, awsapi.Refuse(codeInvalid, "Count must be between 1 and 10, got %d.", *in.Count)
@@ -44,8 +50,10 @@ func (a *api) runTask(ctx context.Context, _ *awsapi.Call, in *ecs.RunTaskInput)
 	}
 	result, err := do[*engine.RunTaskResult](ctx, a.engine, engine.RunTask{
 		Cluster: value(in.Cluster), TaskDefinition: value(in.TaskDefinition), Count: int(value(in.Count)),
-		Group: value(in.Group), StartedBy: value(in.StartedBy), LaunchType: string(types.LaunchTypeEc2),
+		Group: value(in.Group), StartedBy: value(in.StartedBy), LaunchType: string(in.LaunchType),
 		Tags: tags, Overrides: overrides, ClientToken: value(in.ClientToken),
+		Strategies: strategiesIn(in.PlacementStrategy), Constraints: constraintsIn(in.PlacementConstraints),
+		ProviderStrategy: sharesIn(in.CapacityProviderStrategy), PropagateTags: propagate, ManagedTags: in.EnableECSManagedTags,
 	})
 	if err != nil {
 		return nil, err

@@ -4,41 +4,54 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/place"
 )
 
 var createServiceKnown = set("cluster", "serviceName", "taskDefinition", "desiredCount", "launchType", "tags",
 	"clientToken", "schedulingStrategy", "placementStrategy", "deploymentController", "propagateTags",
 	"deploymentConfiguration.minimumHealthyPercent", "deploymentConfiguration.maximumPercent",
-	"deploymentConfiguration.strategy", "availabilityZoneRebalancing")
+	"deploymentConfiguration.strategy", "deploymentConfiguration.deploymentCircuitBreaker", "availabilityZoneRebalancing",
+	"placementConstraints", "capacityProviderStrategy", "enableECSManagedTags", "healthCheckGracePeriodSeconds")
 
 var updateServiceKnown = set("cluster", "service", "taskDefinition", "desiredCount", "forceNewDeployment",
 	"placementStrategy", "deploymentController", "propagateTags",
 	"deploymentConfiguration.minimumHealthyPercent", "deploymentConfiguration.maximumPercent",
-	"deploymentConfiguration.strategy", "availabilityZoneRebalancing")
+	"deploymentConfiguration.strategy", "deploymentConfiguration.deploymentCircuitBreaker", "availabilityZoneRebalancing",
+	"placementConstraints", "capacityProviderStrategy", "enableECSManagedTags", "healthCheckGracePeriodSeconds")
 
 func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateServiceInput) (*ecs.CreateServiceOutput, error) {
 	if err := a.refuseBeyond(codeInvalid, in, createServiceKnown); err != nil {
 		return nil, err
 	}
-	if in.DesiredCount == nil {
+	daemon := in.SchedulingStrategy == types.SchedulingStrategyDaemon
+	if in.DesiredCount == nil && !daemon {
 		return nil, awsapi.Refuse(codeInvalid, "desiredCount is required for a service with the scheduling strategy REPLICA.")
 	}
-	if s := in.SchedulingStrategy; s != "" && s != types.SchedulingStrategyReplica {
-		return nil, awsapi.Refuse(codeInvalid, "schedulingStrategy %q is not supported by this engine: REPLICA is.", s)
+	if s := in.SchedulingStrategy; s != "" && !slices.Contains(s.Values(), s) {
+		return nil, awsapi.Refuse(codeInvalid, "schedulingStrategy %q is invalid: %v are allowed.", s, s.Values())
 	}
 	if err := checkLaunchType(in.LaunchType); err != nil {
 		return nil, err
 	}
-	err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.PropagateTags, in.AvailabilityZoneRebalancing)
-	if err == nil {
-		err = checkStrategy(in.PlacementStrategy)
+	if err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.AvailabilityZoneRebalancing); err != nil {
+		return nil, err
 	}
+	if err := noFargate(nil, in.CapacityProviderStrategy); err != nil {
+		return nil, err
+	}
+	propagate, err := propagateIn(in.PropagateTags, types.PropagateTagsService, types.PropagateTagsTaskDefinition)
+	if err != nil {
+		return nil, err
+	}
+	grace, err := graceIn(in.HealthCheckGracePeriodSeconds)
 	if err != nil {
 		return nil, err
 	}
@@ -46,16 +59,18 @@ func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateS
 	if err != nil {
 		return nil, err
 	}
-	raw, err := a.codec.Encode(&types.Service{PlacementStrategy: orEmpty(in.PlacementStrategy)})
-	if err != nil {
-		return nil, err
-	}
-	low, high := percents(in.DeploymentConfiguration)
-	s, err := do[*engine.Service](ctx, a.engine, engine.CreateService{
+	c := engine.CreateService{
 		Cluster: value(in.Cluster), Name: value(in.ServiceName), TaskDefinition: value(in.TaskDefinition),
-		Desired: int(*in.DesiredCount), LaunchType: string(types.LaunchTypeEc2), Tags: tags,
-		MinimumHealthyPercent: low, MaximumPercent: high, ClientToken: value(in.ClientToken), Raw: raw,
-	})
+		Desired: int(value(in.DesiredCount)), LaunchType: string(in.LaunchType), Tags: tags, ClientToken: value(in.ClientToken),
+		Scheduling: string(in.SchedulingStrategy), Strategies: strategiesIn(in.PlacementStrategy),
+		Constraints: constraintsIn(in.PlacementConstraints), ProviderStrategy: sharesIn(in.CapacityProviderStrategy),
+		HealthGrace: grace, PropagateTags: propagate, ManagedTags: in.EnableECSManagedTags,
+	}
+	c.MinimumHealthyPercent, c.MaximumPercent = percents(in.DeploymentConfiguration)
+	if b := breakerIn(in.DeploymentConfiguration); b != nil {
+		c.Breaker = *b
+	}
+	s, err := do[*engine.Service](ctx, a.engine, c)
 	if err != nil {
 		return nil, err
 	}
@@ -63,29 +78,40 @@ func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateS
 	return &ecs.CreateServiceOutput{Service: described}, err
 }
 
-func (a *api) updateService(ctx context.Context, _ *awsapi.Call, in *ecs.UpdateServiceInput) (*ecs.UpdateServiceOutput, error) {
+func (a *api) updateService(ctx context.Context, call *awsapi.Call, in *ecs.UpdateServiceInput) (*ecs.UpdateServiceOutput, error) {
 	if err := a.refuseBeyond(codeInvalid, in, updateServiceKnown); err != nil {
 		return nil, err
 	}
-	err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.PropagateTags, in.AvailabilityZoneRebalancing)
-	if err == nil {
-		err = checkStrategy(in.PlacementStrategy)
+	if err := checkRollout(in.DeploymentController, in.DeploymentConfiguration, in.AvailabilityZoneRebalancing); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if err := noFargate(nil, in.CapacityProviderStrategy); err != nil {
 		return nil, err
 	}
 	c := engine.UpdateService{
 		Cluster: value(in.Cluster), Service: value(in.Service), TaskDefinition: value(in.TaskDefinition),
-		ForceNewDeployment: in.ForceNewDeployment,
+		ForceNewDeployment: in.ForceNewDeployment, Caller: call.Session,
+		Strategies: strategiesIn(in.PlacementStrategy), Constraints: constraintsIn(in.PlacementConstraints),
+		ProviderStrategy: sharesIn(in.CapacityProviderStrategy), ManagedTags: in.EnableECSManagedTags,
+		Breaker: breakerIn(in.DeploymentConfiguration),
+	}
+	var err error
+	if c.HealthGrace, err = graceIn(in.HealthCheckGracePeriodSeconds); err != nil {
+		return nil, err
+	}
+	if in.PropagateTags != "" {
+		propagate, err := propagateIn(in.PropagateTags, types.PropagateTagsService, types.PropagateTagsTaskDefinition)
+		if err != nil {
+			return nil, err
+		}
+		c.PropagateTags = &propagate
 	}
 	c.MinimumHealthyPercent, c.MaximumPercent = percents(in.DeploymentConfiguration)
 	if in.DesiredCount != nil {
 		c.Desired = of(int(*in.DesiredCount))
 	}
 	if in.PlacementStrategy != nil {
-		if c.Raw, err = a.codec.Encode(&types.Service{PlacementStrategy: in.PlacementStrategy}); err != nil {
-			return nil, err
-		}
+		c.Raw = []byte("{}") // what an older engine kept there no longer holds
 	}
 	s, err := do[*engine.Service](ctx, a.engine, c)
 	if err != nil {
@@ -114,15 +140,12 @@ func checkLaunchType(l types.LaunchType) error {
 }
 
 // checkRollout refuses ways of deploying that the engine does not have.
-func checkRollout(c *types.DeploymentController, d *types.DeploymentConfiguration, p types.PropagateTags, r types.AvailabilityZoneRebalancing) error {
+func checkRollout(c *types.DeploymentController, d *types.DeploymentConfiguration, r types.AvailabilityZoneRebalancing) error {
 	if c != nil && c.Type != types.DeploymentControllerTypeEcs {
 		return awsapi.Refuse(codeInvalid, "deploymentController.type %q is not supported by this engine: ECS is.", c.Type)
 	}
 	if d != nil && d.Strategy != "" && d.Strategy != types.DeploymentStrategyRolling {
 		return awsapi.Refuse(codeInvalid, "deploymentConfiguration.strategy %q is not supported by this engine: ROLLING is.", d.Strategy)
-	}
-	if p != "" && p != types.PropagateTagsNone {
-		return awsapi.Refuse(codeInvalid, "propagateTags %q is not supported by this engine: NONE is.", p)
 	}
 	if r != "" && r != types.AvailabilityZoneRebalancingDisabled {
 		return awsapi.Refuse(codeInvalid, "availabilityZoneRebalancing %q is not supported by this engine: DISABLED is.", r)
@@ -130,19 +153,69 @@ func checkRollout(c *types.DeploymentController, d *types.DeploymentConfiguratio
 	return nil
 }
 
-// checkStrategy lets pass what the engine does anyway: it spreads over the
-// zones, then fills the fullest host.
-func checkStrategy(strategy []types.PlacementStrategy) error {
-	for i, s := range strategy {
-		spread := s.Type == types.PlacementStrategyTypeSpread && value(s.Field) == "attribute:ecs.availability-zone"
-		binpack := s.Type == types.PlacementStrategyTypeBinpack && (value(s.Field) == "memory" || value(s.Field) == "cpu")
-		if i == 0 && spread || i == len(strategy)-1 && binpack {
-			continue
-		}
-		return awsapi.Refuse(codeInvalid, "placementStrategy[%d]: %s by %q is not supported by this engine, which places by "+
-			"spread over attribute:ecs.availability-zone, then by binpack on memory.", i, s.Type, value(s.Field))
+func strategiesIn(list []types.PlacementStrategy) []place.Strategy {
+	if list == nil {
+		return nil
 	}
-	return nil
+	out := make([]place.Strategy, 0, len(list))
+	for _, s := range list {
+		field := value(s.Field)
+		switch {
+		case s.Type == types.PlacementStrategyTypeSpread && field == "host":
+			field = place.FieldInstance // another name for it
+		case s.Type == types.PlacementStrategyTypeBinpack:
+			field = strings.ToLower(field)
+		}
+		out = append(out, place.Strategy{Type: string(s.Type), Field: field})
+	}
+	return out
+}
+
+func strategiesOut(list []place.Strategy) []types.PlacementStrategy {
+	out := make([]types.PlacementStrategy, 0, len(list))
+	for _, s := range list {
+		out = append(out, types.PlacementStrategy{Type: types.PlacementStrategyType(s.Type), Field: optional(s.Field)})
+	}
+	return out
+}
+
+func constraintsIn(list []types.PlacementConstraint) []place.Constraint {
+	if list == nil {
+		return nil
+	}
+	out := make([]place.Constraint, 0, len(list))
+	for _, c := range list {
+		out = append(out, place.Constraint{Type: string(c.Type), Expression: value(c.Expression)})
+	}
+	return out
+}
+
+func constraintsOut(list []place.Constraint) []types.PlacementConstraint {
+	out := make([]types.PlacementConstraint, 0, len(list))
+	for _, c := range list {
+		out = append(out, types.PlacementConstraint{Type: types.PlacementConstraintType(c.Type), Expression: optional(c.Expression)})
+	}
+	return out
+}
+
+func breakerIn(d *types.DeploymentConfiguration) *engine.Breaker {
+	if d == nil || d.DeploymentCircuitBreaker == nil {
+		return nil
+	}
+	return &engine.Breaker{Enable: d.DeploymentCircuitBreaker.Enable, Rollback: d.DeploymentCircuitBreaker.Rollback}
+}
+
+// maxGrace is the longest health check grace period in seconds.
+const maxGrace = 2147483647
+
+func graceIn(seconds *int32) (*time.Duration, error) {
+	if seconds == nil {
+		return nil, nil
+	}
+	if *seconds < 0 {
+		return nil, awsapi.Refuse(codeInvalid, "healthCheckGracePeriodSeconds %d is invalid: 0 to %d is allowed.", *seconds, maxGrace)
+	}
+	return of(time.Duration(*seconds) * time.Second), nil
 }
 
 func percents(d *types.DeploymentConfiguration) (low, high *int) {
@@ -203,15 +276,28 @@ func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types
 	out.DesiredCount, out.RunningCount, out.PendingCount = int32(s.Desired), int32(running), int32(pending)
 	out.CreatedAt = &s.CreatedAt
 	out.SchedulingStrategy, out.PropagateTags = types.SchedulingStrategyReplica, types.PropagateTagsNone
+	if s.Scheduling != "" {
+		out.SchedulingStrategy = types.SchedulingStrategy(s.Scheduling)
+	}
+	if s.PropagateTags != "" {
+		out.PropagateTags = types.PropagateTags(s.PropagateTags)
+	}
+	out.EnableECSManagedTags, out.CapacityProviderStrategy = s.ManagedTags, sharesOut(s.Strategy)
+	if s.HealthGrace != nil {
+		out.HealthCheckGracePeriodSeconds = of(int32(*s.HealthGrace / time.Second))
+	}
 	out.AvailabilityZoneRebalancing = types.AvailabilityZoneRebalancingDisabled
 	out.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}
 	out.DeploymentConfiguration = &types.DeploymentConfiguration{
 		MinimumHealthyPercent: of(int32(s.MinimumHealthyPercent)), MaximumPercent: of(int32(s.MaximumPercent)),
 		Strategy:                 types.DeploymentStrategyRolling,
-		DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{},
+		DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{Enable: s.Breaker.Enable, Rollback: s.Breaker.Rollback},
 	}
 	out.LoadBalancers, out.ServiceRegistries = []types.LoadBalancer{}, []types.ServiceRegistry{}
-	out.PlacementConstraints, out.PlacementStrategy = []types.PlacementConstraint{}, orEmpty(out.PlacementStrategy)
+	out.PlacementConstraints, out.PlacementStrategy = constraintsOut(s.Constraints), orEmpty(out.PlacementStrategy)
+	if len(s.Strategies) > 0 {
+		out.PlacementStrategy = strategiesOut(s.Strategies)
+	}
 	out.Deployments = make([]types.Deployment, 0, len(s.Deployments))
 	for i := range s.Deployments {
 		out.Deployments = append(out.Deployments, deploymentOut(v, s, &s.Deployments[i]))
@@ -236,12 +322,20 @@ func deploymentOut(v engine.View, s *engine.Service, d *engine.Deployment) types
 		desired = s.Desired
 	}
 	reason := fmt.Sprintf("ECS deployment %s in progress.", d.ID)
+	if d.Reason != "" {
+		reason = d.Reason
+	}
 	if d.RolloutState == string(types.DeploymentRolloutStateCompleted) {
 		reason = fmt.Sprintf("ECS deployment %s completed.", d.ID)
 	}
+	launch := types.LaunchTypeEc2
+	if len(d.Strategy) > 0 {
+		launch = ""
+	}
 	return types.Deployment{
-		Id: &d.ID, Status: &d.Status, TaskDefinition: &d.TaskDefinition, LaunchType: types.LaunchType(s.LaunchType),
-		DesiredCount: int32(desired), RunningCount: int32(running), PendingCount: int32(pending),
+		Id: &d.ID, Status: &d.Status, TaskDefinition: &d.TaskDefinition, LaunchType: launch,
+		CapacityProviderStrategy: sharesOut(d.Strategy),
+		DesiredCount:             int32(desired), RunningCount: int32(running), PendingCount: int32(pending),
 		FailedTasks: int32(d.FailedTasks), CreatedAt: &d.CreatedAt, UpdatedAt: &d.UpdatedAt,
 		RolloutState: types.DeploymentRolloutState(d.RolloutState), RolloutStateReason: &reason,
 	}
@@ -251,17 +345,23 @@ func (a *api) listServices(_ context.Context, _ *awsapi.Call, in *ecs.ListServic
 	if m := in.ResourceManagementType; m != "" && m != types.ResourceManagementTypeCustomer {
 		return nil, awsapi.Refuse(codeInvalid, "resourceManagementType %q is not supported by this engine: CUSTOMER is.", m)
 	}
+	if l := in.LaunchType; l != "" && !slices.Contains(l.Values(), l) {
+		return nil, awsapi.Refuse(codeInvalid, "launchType %q is invalid: %v are allowed.", l, l.Values())
+	}
+	if s := in.SchedulingStrategy; s != "" && !slices.Contains(s.Values(), s) {
+		return nil, awsapi.Refuse(codeInvalid, "schedulingStrategy %q is invalid: %v are allowed.", s, s.Values())
+	}
 	var list []*engine.Service
 	listing := ""
 	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
 		listing = fmt.Sprintf("ListServices %q %s %s", c.Name, in.LaunchType, in.SchedulingStrategy)
-		if in.SchedulingStrategy == types.SchedulingStrategyDaemon {
-			return nil
-		}
 		for _, s := range v.Services(c.Name) {
-			if s.Status != "INACTIVE" && (in.LaunchType == "" || string(in.LaunchType) == s.LaunchType) {
-				list = append(list, s)
+			daemon := s.Scheduling == engine.Daemon
+			if s.Status == "INACTIVE" || in.LaunchType != "" && string(in.LaunchType) != s.LaunchType ||
+				in.SchedulingStrategy != "" && daemon != (in.SchedulingStrategy == types.SchedulingStrategyDaemon) {
+				continue
 			}
+			list = append(list, s)
 		}
 		return nil
 	})

@@ -47,6 +47,12 @@ func tagsOf(v engine.View, arn string) (map[string]string, error) {
 		if d, ok := v.TaskDefinition(arn); ok {
 			return d.Tags, nil
 		}
+	case "capacity-provider":
+		for _, p := range v.CapacityProviders() {
+			if p.ARN == arn {
+				return p.Tags, nil
+			}
+		}
 	case "container-instance":
 		if i, ok := v.Instance("", arn); ok {
 			return i.Tags, nil
@@ -63,7 +69,7 @@ func (a *api) tagResource(ctx context.Context, _ *awsapi.Call, in *ecs.TagResour
 	if len(tags) == 0 {
 		return nil, awsapi.Refuse(codeInvalid, "Tags cannot be empty.")
 	}
-	if err := a.changeTags(ctx, value(in.ResourceArn), tags, nil); err != nil {
+	if err := a.retag(ctx, engine.TagResource{ARN: value(in.ResourceArn), Set: tags}); err != nil {
 		return nil, err
 	}
 	return &ecs.TagResourceOutput{}, nil
@@ -73,28 +79,20 @@ func (a *api) untagResource(ctx context.Context, _ *awsapi.Call, in *ecs.UntagRe
 	if len(in.TagKeys) == 0 {
 		return nil, awsapi.Refuse(codeInvalid, "TagKeys cannot be empty.")
 	}
-	if err := a.changeTags(ctx, value(in.ResourceArn), nil, in.TagKeys); err != nil {
+	if err := a.retag(ctx, engine.TagResource{ARN: value(in.ResourceArn), Remove: in.TagKeys}); err != nil {
 		return nil, err
 	}
 	return &ecs.UntagResourceOutput{}, nil
 }
 
-// changeTags changes the tags of a service or a task, the kinds of resources
-// whose tags mean something to the engine. Those of others are set when they are
-// made, and a change is refused by name.
-func (a *api) changeTags(ctx context.Context, arn string, put map[string]string, remove []string) error {
+// retag changes tags. What the ARN names is looked for first, so that a refusal
+// is in the words of its kind.
+func (a *api) retag(ctx context.Context, c engine.TagResource) error {
 	var err error
-	a.engine.Read(func(v engine.View) { _, err = tagsOf(v, arn) })
+	a.engine.Read(func(v engine.View) { _, err = tagsOf(v, c.ARN) })
 	if err != nil {
 		return err
 	}
-	switch {
-	case strings.Contains(arn, ":service/"):
-		_, err = do[*engine.Service](ctx, a.engine, engine.TagService{Service: arn, Set: put, Remove: remove})
-	case strings.Contains(arn, ":task/"):
-		_, err = do[*engine.Task](ctx, a.engine, engine.TagTask{Task: arn, Set: put, Remove: remove})
-	default:
-		err = awsapi.Refuse(codeInvalid, "The tags of %q cannot be changed here: this engine changes those of services and tasks only.", arn)
-	}
+	_, err = do[map[string]string](ctx, a.engine, c)
 	return err
 }

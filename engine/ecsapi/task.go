@@ -125,6 +125,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		Tags:       []types.Tag{},
 		Containers: make([]types.Container, 0, len(t.Containers)),
 	}
+	out.CapacityProviderName = optional(t.CapacityProvider)
 	if !t.PlacedAt.IsZero() {
 		out.Connectivity, out.ConnectivityAt = types.ConnectivityConnected, moment(t.PlacedAt)
 	}
