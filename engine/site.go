@@ -212,7 +212,7 @@ func (s subject) Value(name string) (string, bool) {
 	case "ec2InstanceId":
 		return s.EC2InstanceID, true
 	case "registeredAt":
-		return s.RegisteredAt.Format(time.RFC3339Nano), true
+		return s.RegisteredAt.UTC().Format(time.RFC3339), true
 	case "runningTasksCount":
 		return strconv.Itoa(s.running), true
 	}

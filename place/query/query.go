@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Subject is a container instance as an expression asks about it.
@@ -141,32 +140,18 @@ func same(value, arg string) bool {
 	return (value == "true" || value == "false") && strings.EqualFold(value, arg)
 }
 
-// compare orders numbers as numbers, times as times, versions part by part and
-// all else as text.
+// compare orders numbers as numbers, versions part by part and all else as text:
+// times in UTC, as the API writes them, are in the order of their text.
 func compare(a, b string) int {
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
 	if errX == nil && errY == nil {
 		return cmp.Compare(x, y)
 	}
-	s, okS := readTime(a)
-	t, okT := readTime(b)
-	if okS && okT {
-		return s.Compare(t)
-	}
 	if v, w := versionOf(a), versionOf(b); v != nil && w != nil {
 		return slices.Compare(v, w)
 	}
 	return strings.Compare(a, b)
-}
-
-func readTime(text string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // versionOf reads "1.14.3"; nil if it is no version.
