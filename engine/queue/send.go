@@ -20,6 +20,8 @@ type Draft struct {
 	Attributes map[string]Attribute
 	System     map[string]Attribute
 	Sender     string
+	// Group and Deduplication are MessageGroupId and MessageDeduplicationId.
+	Group, Deduplication string
 }
 
 // check refuses what SQS refuses.
@@ -31,11 +33,11 @@ func (d *Draft) check(c *Config) error {
 		return refuse("InvalidMessageContents", "The message has a character at byte %d that is not allowed: "+
 			"allowed are #x9, #xA, #xD, #x20 to #xD7FF, #xE000 to #xFFFD and #x10000 to #x10FFFF.", at)
 	}
-	if d.Delay != nil && (*d.Delay < 0 || *d.Delay > maxDelay) {
-		return invalid("DelaySeconds", strconv.Itoa(int(*d.Delay/time.Second)), "DelaySeconds must be >= 0 and <= 900.")
+	if err := d.checkOrder(c); err != nil {
+		return err
 	}
 	if len(d.Attributes) > 10 {
-		return invalid("MessageAttributes", strconv.Itoa(len(d.Attributes)), "At most 10 attributes are allowed.")
+		return invalid("MessageAttributes", len(d.Attributes), "At most 10 attributes are allowed.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Attributes)) {
 		if err := checkAttribute(name, d.Attributes[name]); err != nil {
@@ -53,6 +55,51 @@ func (d *Draft) check(c *Config) error {
 	}
 	return nil
 }
+
+// checkOrder refuses a delay, a group or an id of deduplication that is bad, or
+// not for such a queue.
+func (d *Draft) checkOrder(c *Config) error {
+	const other = "The request includes a parameter that is not valid for this queue type."
+	if d.Delay != nil {
+		n := int(*d.Delay / time.Second)
+		if *d.Delay < 0 || *d.Delay > maxDelay {
+			return invalid("DelaySeconds", n, "DelaySeconds must be >= 0 and <= 900.")
+		}
+		if c.fifo() && n > 0 {
+			return invalid("DelaySeconds", n, other+" A FIFO queue delays all its messages alike, by its own DelaySeconds.")
+		}
+	}
+	const form = "Can only include alphanumeric and punctuation characters. 1 to 128 in length."
+	if d.Group != "" && !isID(d.Group) {
+		return invalid("MessageGroupId", strconv.Quote(d.Group), form)
+	}
+	if d.Deduplication != "" && !isID(d.Deduplication) {
+		return invalid("MessageDeduplicationId", strconv.Quote(d.Deduplication), form)
+	}
+	switch {
+	case !c.fifo() && d.Deduplication != "":
+		return invalid("MessageDeduplicationId", d.Deduplication, other)
+	case c.fifo() && d.Group == "":
+		return refuse("MissingParameter", "The request must contain the parameter MessageGroupId.")
+	case c.fifo() && d.Deduplication == "" && c.Text(ContentBased) != "true":
+		return refuse("InvalidParameterValue", "The queue should either have ContentBasedDeduplication enabled "+
+			"or MessageDeduplicationId provided explicitly")
+	}
+	return nil
+}
+
+// isID tells whether s is 1 to 128 characters of ASCII that are seen.
+func isID(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 128
+}
+
+// IsID tells whether s may be a ReceiveRequestAttemptId.
+func IsID(s string) bool { return isID(s) }
 
 // Size counts the body and the attributes' names, types and values.
 func (d *Draft) Size() int {
@@ -112,8 +159,4 @@ func badCharacter(s string) int {
 		}
 	}
 	return -1
-}
-
-func invalid(parameter, value, reason string) *Error {
-	return refuse("InvalidParameterValue", "Value %s for parameter %s is invalid. Reason: %s", value, parameter, reason)
 }

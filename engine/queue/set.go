@@ -1,25 +1,30 @@
+// Package queue is the embedded engine's message queues, with the behaviour of
+// SQS: messages is one queue's messages as plain state, to which the time is
+// passed; Set is the queues of an engine, durable through a log, with long
+// polls, dead-letter queues and the tasks that move messages. It must not know
+// of the wire (engine/awsapi has SQS's protocols), of tasks of a cluster, or of
+// what is in a message.
 package queue
 
 import (
-	"encoding/json"
-	"fmt"
+	"cmp"
+	"context"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 
 	"plimsoll/engine/store"
 )
 
-// Log is where a Set keeps its records: engine/store's Log. Append returns when
-// they are on disk; what was appended before is then on disk too.
+// Log is where a Set keeps its records: engine/store's Log. Begin gives records
+// their place after all that was begun before; they are on disk when wait has
+// returned nil, and so is what was begun before.
 type Log interface {
 	Load(f func(key string, value []byte) error) error
-	Append(records []store.Record) error
+	Begin(records []store.Record) (wait func() error)
 }
 
 // Options are what a Set is made with.
@@ -30,120 +35,140 @@ type Options struct {
 	// Random is where message ids and keys come from. It has to be safe for
 	// concurrent use, as crypto/rand's Reader is.
 	Random io.Reader
-	// Arrived, if set, is called when messages have come to a queue that can be
-	// received now. It must not block.
+	// Arrived, if set, is called when a queue has messages that can be received
+	// and could not be before: they came, or their delay or their time with a
+	// receiver is over. It must not block.
 	Arrived func(queue string)
 }
 
 // Set is the queues of one engine. A change is on disk before it is answered:
-// what Send acknowledged outlives the process, and so does a deletion. Who holds
-// a message, and until when, does not: after a restart what was in flight can be
-// received again, and receipts from before it still delete. No lock is held
-// while the log syncs. It is safe for concurrent use.
+// what Send acknowledged outlives the process, and so does a deletion, a receive
+// and a changed time of being hidden. After a restart a message in flight is
+// visible again when its time is over, and has been received as often as it has.
+//
+// A queue's lock is never held while the log syncs. Records get their place in
+// the log under the lock of the state that they are about, so that the log has
+// them in the order in which they happened. It is safe for concurrent use.
 type Set struct {
-	log     Log
-	now     func() time.Time
-	random  io.Reader
-	arrived func(string)
+	log      Log
+	now      func() time.Time
+	random   io.Reader
+	arrived  func(string)
+	sequence atomic.Uint64 // the last one given to a message or a receipt
 
 	admin sync.Mutex // held by whoever makes, changes or deletes a queue
 	mu    sync.RWMutex
 	live  map[string]*live // by name
+
+	moving  sync.Mutex // guards moves and what is in them
+	moves   []*move    // the oldest first
+	running context.Context
+	stop    context.CancelFunc
+	workers sync.WaitGroup
 }
 
 // live is a queue of the set.
 type live struct {
-	name, id string // as in config, which others may replace
+	name, id string
+	settings atomic.Pointer[Config] // what it points to does not change
 
-	mu      sync.Mutex
-	config  Config
-	queue   *Queue
-	deleted bool
-	waiters waiters
+	mu       sync.Mutex
+	messages *messages
+	once     once
+	attempts attempts
+	waiters  waiters
+	deleted  bool
+	purged   time.Time
+	timer    *time.Timer
+	armed    time.Time      // when the timer goes off; zero: it does not
+	owed     []store.Record // deletions that the log did not take yet
 }
 
-const (
-	queuePrefix   = "queue/"
-	messagePrefix = "message/"
-)
-
-func messageKey(queueID, id string) string { return messagePrefix + queueID + "/" + id }
-
-// Open loads the queues and messages from the log.
+// Open loads the queues and messages from the log. Close ends what runs by
+// itself.
 func Open(o Options) (*Set, error) {
 	s := &Set{log: o.Log, now: o.Now, random: o.Random, arrived: o.Arrived, live: map[string]*live{}}
+	s.running, s.stop = context.WithCancel(context.Background())
 	if s.arrived == nil {
 		s.arrived = func(string) {}
 	}
-	messages := map[string][]*Message{} // by the queue's id
-	err := s.log.Load(func(key string, value []byte) error {
-		switch {
-		case strings.HasPrefix(key, queuePrefix):
-			var c Config
-			if err := json.Unmarshal(value, &c); err != nil {
-				return fmt.Errorf("queue log: the record %q: %w", key, err)
-			}
-			s.live[c.Name] = s.newLive(c)
-		case strings.HasPrefix(key, messagePrefix):
-			id, _, _ := strings.Cut(strings.TrimPrefix(key, messagePrefix), "/")
-			m := new(Message)
-			if err := json.Unmarshal(value, m); err != nil {
-				return fmt.Errorf("queue log: the record %q: %w", key, err)
-			}
-			messages[id] = append(messages[id], m)
-		default:
-			return fmt.Errorf("queue log: the record %q is neither a queue's nor a message's", key)
-		}
-		return nil
-	})
+	all, err := load(o.Log)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.fill(messages)
-}
-
-// fill puts the loaded messages into their queues. Those of a queue that is
-// gone, and those that are too old, are taken out of the log.
-func (s *Set) fill(messages map[string][]*Message) error {
-	now := s.now()
-	var gone []store.Record
+	s.sequence.Store(uint64(s.now().UnixNano()))
+	for _, c := range all.queues {
+		l := newLive(c)
+		s.live[c.Name] = l
+		s.fill(l, all)
+		delete(all.keys, c.ID)
+	}
+	if err := s.forget(all.keys); err != nil {
+		return nil, err
+	}
 	for _, l := range s.live {
-		mine := messages[l.id]
-		delete(messages, l.id)
-		slices.SortFunc(mine, func(a, b *Message) int {
-			if c := a.Sent.Compare(b.Sent); c != 0 {
-				return c
-			}
-			return strings.Compare(a.ID, b.ID)
-		})
-		for _, m := range mine {
-			l.queue.Put(now, m)
-		}
-		gone = append(gone, l.deletions(l.queue.Expire(now))...)
+		l.mu.Lock()
+		s.release(l) // what is too old goes, what is due comes
 	}
-	for queueID, orphans := range messages {
-		for _, m := range orphans {
-			gone = append(gone, store.Record{Key: messageKey(queueID, m.ID)})
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return s.log.Append(gone)
+	s.resume(all.moves)
+	return s, nil
 }
 
-func (s *Set) newLive(c Config) *live {
-	q := New(c.seconds(Retention), uint64(s.now().UnixNano()))
-	return &live{name: c.Name, id: c.ID, config: c, queue: q}
+// fill puts the loaded messages into a queue, in their order.
+func (s *Set) fill(l *live, all *loaded) {
+	now := s.now()
+	mine := all.messages[l.id]
+	slices.SortFunc(mine, func(a, b *Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, m := range mine {
+		s.past(m.Sequence)
+		r := all.receipts[l.id+"/"+m.ID]
+		s.past(r.number)
+		l.messages.restore(now, l.messages.add(m), r.receipt, r.until)
+	}
+	slices.SortFunc(all.once[l.id], func(a, b sent) int { return a.at.Compare(b.at) })
+	for _, o := range all.once[l.id] {
+		s.past(o.sequence)
+		l.once.add(&o)
+	}
 }
 
-func (l *live) deletions(ids []string) []store.Record {
-	records := make([]store.Record, len(ids))
-	for i, id := range ids {
-		records[i] = store.Record{Key: messageKey(l.id, id)}
+// past makes later sequences be over this one, should the clock have gone back.
+func (s *Set) past(sequence uint64) { s.sequence.Store(max(s.sequence.Load(), sequence)) }
+
+// forget takes the records of queues that are gone out of the log.
+func (s *Set) forget(keys map[string][]string) error {
+	var gone []store.Record
+	for _, mine := range keys {
+		for _, key := range mine {
+			gone = append(gone, store.Record{Key: key})
+		}
 	}
-	return records
+	return s.log.Begin(gone)()
 }
+
+// Close ends the timers and the tasks that move messages; those go on after the
+// next Open. The log is the caller's to close.
+func (s *Set) Close() {
+	s.stop()
+	s.mu.RLock()
+	for _, l := range s.live {
+		l.mu.Lock()
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+		l.mu.Unlock()
+	}
+	s.mu.RUnlock()
+	s.workers.Wait()
+}
+
+func newLive(c Config) *live {
+	l := &live{name: c.Name, id: c.ID, messages: newMessages(c.fifo())}
+	l.settings.Store(&c)
+	return l
+}
+
+func (l *live) config() *Config { return l.settings.Load() }
 
 // find gives the queue named, or QueueDoesNotExist.
 func (s *Set) find(name string) (*live, error) {
@@ -159,58 +184,19 @@ func noQueue(name string) error {
 	return refuse("QueueDoesNotExist", "The specified queue %q does not exist.", name)
 }
 
-// Create makes a queue, durably. Making one that is there with the same
-// attributes does nothing; with others it is QueueNameExists.
-func (s *Set) Create(name string, attributes, tags map[string]string) error {
-	if err := checkName(name); err != nil {
-		return err
-	}
-	if err := checkAttributes(attributes); err != nil {
-		return err
-	}
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	if l, err := s.find(name); err == nil {
-		if c := l.configNow(); !c.same(attributes) {
-			return refuse("QueueNameExists", "A queue already exists with the same name and a different value "+
-				"for an attribute: %q has %v.", name, c.Attributes)
-		}
-		return nil
-	}
-	key := make([]byte, 32)
-	if _, err := io.ReadFull(s.random, key); err != nil {
-		return fmt.Errorf("random bytes for the key of queue %q: %w", name, err)
-	}
-	id, err := uuid.NewRandomFromReader(s.random)
+// enter finds a queue and locks it; release unlocks it.
+func (s *Set) enter(name string) (*live, error) {
+	l, err := s.find(name)
 	if err != nil {
-		return fmt.Errorf("random bytes for the id of queue %q: %w", name, err)
+		return nil, err
 	}
-	now := s.now()
-	c := Config{
-		Name: name, ID: id.String(), Key: key, Attributes: maps.Clone(attributes), Tags: maps.Clone(tags),
-		Created: now, Modified: now,
-	}
-	if err := s.saveConfig(c); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.live[name] = s.newLive(c)
-	return nil
-}
-
-func (s *Set) saveConfig(c Config) error {
-	value, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("queue %q: %w", c.Name, err)
-	}
-	return s.log.Append([]store.Record{{Key: queuePrefix + c.Name, Value: value}})
-}
-
-func (l *live) configNow() Config {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.config
+	if l.deleted {
+		l.mu.Unlock()
+		return nil, noQueue(name)
+	}
+	l.messages.mostReceives = s.mostReceives(l)
+	return l, nil
 }
 
 // Exists tells whether there is such a queue.
@@ -233,115 +219,13 @@ func (s *Set) Names(prefix string) []string {
 	return names
 }
 
-// Delete takes a queue and its messages away, durably.
-func (s *Set) Delete(name string) error {
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	l, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.deleted = true // from here on nobody sends or receives
-	records := append(l.deletions(l.queue.IDs()), store.Record{Key: queuePrefix + name})
-	l.waiters.wakeAll()
-	l.mu.Unlock()
-	if err := s.log.Append(records); err != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.deleted = false
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.live, name)
-	return nil
-}
-
-// Info is what is known of a queue.
-type Info struct {
-	Config
-	Depth Depth
-}
-
-// Number is an attribute's value, or its default.
-func (i *Info) Number(name string) int { return i.number(name) }
-
-// Info gives a queue's configuration and counts.
-func (s *Set) Info(name string) (Info, error) {
-	l, err := s.find(name)
-	if err != nil {
-		return Info{}, err
-	}
-	l.mu.Lock()
-	info := Info{Config: l.config}
-	gone := l.queue.Expire(s.now())
-	info.Depth = l.queue.Depth(s.now())
-	l.mu.Unlock()
-	return info, s.forget(l, gone)
-}
-
 // Depth counts a queue's messages; none if there is no such queue.
 func (s *Set) Depth(name string) Depth {
-	l, err := s.find(name)
+	l, err := s.enter(name)
 	if err != nil {
 		return Depth{}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.queue.Depth(s.now())
-}
-
-// SetAttributes changes attributes of a queue, durably; the others stay.
-func (s *Set) SetAttributes(name string, attributes map[string]string) error {
-	if err := checkAttributes(attributes); err != nil {
-		return err
-	}
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	l, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	c := l.configNow()
-	c.Attributes = maps.Clone(c.Attributes)
-	if c.Attributes == nil {
-		c.Attributes = map[string]string{}
-	}
-	maps.Copy(c.Attributes, attributes)
-	c.Modified = s.now()
-	if err := s.saveConfig(c); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.config = c
-	l.queue.SetRetention(c.seconds(Retention))
-	return nil
-}
-
-// Purge takes all messages of a queue away, durably.
-func (s *Set) Purge(name string) error {
-	l, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	gone := l.queue.IDs()
-	l.mu.Unlock()
-	if err := s.forget(l, gone); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queue.Drop(gone)
-	return nil
-}
-
-// forget takes messages out of the log.
-func (s *Set) forget(l *live, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return s.log.Append(l.deletions(ids))
+	defer s.release(l)
+	l.messages.advance(s.now())
+	return l.messages.count
 }

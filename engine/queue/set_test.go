@@ -21,8 +21,15 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	values map[string][]byte
+	begun  []*batch // not written yet
 	fail   error
-	before func() // called in Append, before anything is kept
+	before func() // called while a write is waited for, before anything is kept
+}
+
+type batch struct {
+	records []store.Record
+	written bool
+	err     error
 }
 
 func newMemory() *memory { return &memory{values: map[string][]byte{}} }
@@ -38,23 +45,40 @@ func (m *memory) Load(f func(string, []byte) error) error {
 	return nil
 }
 
-func (m *memory) Append(records []store.Record) error {
-	if m.before != nil {
-		m.before()
+func (m *memory) Begin(records []store.Record) func() error {
+	if len(records) == 0 {
+		return func() error { return nil }
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.fail != nil {
-		return m.fail
+	b := &batch{records: records}
+	m.begun = append(m.begun, b)
+	return func() error {
+		if before := m.before; before != nil {
+			before()
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for !b.written {
+			m.write(m.begun[0])
+			m.begun = m.begun[1:]
+		}
+		return b.err
 	}
-	for _, r := range records {
+}
+
+func (m *memory) write(b *batch) {
+	b.written, b.err = true, m.fail
+	if m.fail != nil {
+		return
+	}
+	for _, r := range b.records {
 		if r.Value == nil {
 			delete(m.values, r.Key)
 		} else {
 			m.values[r.Key] = r.Value
 		}
 	}
-	return nil
 }
 
 func open(t testing.TB, log queue.Log, arrived func(string)) *queue.Set {
@@ -63,6 +87,7 @@ func open(t testing.TB, log queue.Log, arrived func(string)) *queue.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -144,11 +169,18 @@ func TestWhatWasAcknowledgedOutlivesTheProcess(t *testing.T) {
 		t.Errorf("queues: %v", names)
 	}
 	info, err := s.Info("jobs")
-	if err != nil || info.Number("VisibilityTimeout") != 600 || info.Depth != (queue.Depth{Visible: 2}) {
+	if err != nil || info.Text("VisibilityTimeout") != "600" || info.Depth != (queue.Depth{InFlight: 2}) {
 		t.Errorf("%+v, %v", info, err)
 	}
+	if left := receive(t, s, "jobs", 0); len(left) != 0 {
+		t.Errorf("received what is in flight: %+v", left)
+	}
 	remove(t, s, "jobs", held[1].Handle) // its holder lives on, and is done
-	if left := receive(t, s, "jobs", 0); len(left) != 1 || left[0].Body != "c" {
+	refusals, err := s.ChangeVisibility("jobs", []queue.Hide{{Handle: held[2].Handle}})
+	if err != nil || refusals[0] != nil {
+		t.Fatal(refusals, err)
+	}
+	if left := receive(t, s, "jobs", 0); len(left) != 1 || left[0].Body != "c" || left[0].Count != 2 || !left[0].First.Equal(held[2].First) {
 		t.Errorf("left: %+v", left)
 	}
 }
@@ -167,10 +199,16 @@ func TestASendThatIsNotOnDiskIsNeitherAnsweredNorSeen(t *testing.T) {
 	if _, err := s.Send("jobs", []queue.Draft{{Body: "b"}}); !errors.Is(err, log.fail) {
 		t.Errorf("answered with %v", err)
 	}
+	if _, err := s.Receive(t.Context(), "jobs", queue.Receive{Max: 10}); !errors.Is(err, log.fail) {
+		t.Errorf("the receive was answered with %v", err)
+	}
+	full := log.fail
+	log.fail = nil
 	got := receive(t, s, "jobs", 0)
-	if len(got) != 1 || got[0].Body != "a" {
+	if len(got) != 1 || got[0].Body != "a" || got[0].Count != 1 {
 		t.Errorf("received %+v", got)
 	}
+	log.fail = full
 	if _, err := s.Remove("jobs", []string{got[0].Handle}); !errors.Is(err, log.fail) {
 		t.Errorf("the deletion was answered with %v", err)
 	}
@@ -190,10 +228,8 @@ func TestMessagesOfAQueueThatWasMadeAnewAreNotItsPredecessors(t *testing.T) {
 		}
 		create(t, s, "jobs", nil)
 	}
-	if _, err := s.Send("jobs", []queue.Draft{{Body: "late"}}); !isRefusal(err, "QueueDoesNotExist") {
-		t.Errorf("got %v", err)
-	}
-	if d := open(t, log, nil).Depth("jobs"); d != (queue.Depth{}) || len(log.values) != 1 {
+	send(t, s, "jobs", "late") // it was sent, and went with its queue
+	if d := open(t, log, nil).Depth("jobs"); d != (queue.Depth{}) || s.Depth("jobs") != d || len(log.values) != 1 {
 		t.Errorf("%+v, %d records", d, len(log.values))
 	}
 }
@@ -309,9 +345,13 @@ func TestCreatingAgainIsTheSameQueueOrARefusal(t *testing.T) {
 		"jobs":      {map[string]string{"VisibilityTimeout": "61"}, "QueueNameExists"},
 		"a b":       {nil, "InvalidParameterValue"},
 		"":          {nil, "InvalidParameterValue"},
-		"jobs.fifo": {nil, "UnsupportedOperation"},
+		"jobs.fifo": {nil, "InvalidParameterValue"},
+		"lined":     {map[string]string{"FifoQueue": "true"}, "InvalidParameterValue"},
+		"once":      {map[string]string{"ContentBasedDeduplication": "true"}, "InvalidAttributeName"},
+		"secret":    {map[string]string{"KmsMasterKeyId": "alias/aws/sqs"}, "KmsNotFound"},
+		"unknown":   {map[string]string{"Colour": "red"}, "InvalidAttributeName"},
 		"late":      {map[string]string{"VisibilityTimeout": "43201"}, "InvalidAttributeValue"},
-		"dead":      {map[string]string{"RedrivePolicy": "{}"}, "InvalidAttributeName"},
+		"dead":      {map[string]string{"RedrivePolicy": "{}"}, "InvalidParameterValue"},
 	} {
 		if err := s.Create(name, test.attributes, nil); !isRefusal(err, test.code) {
 			t.Errorf("%q: got %v, want %s", name, err, test.code)
@@ -385,6 +425,7 @@ func TestPurgeAndRetentionLeaveNothingInTheLog(t *testing.T) {
 		}
 		send(t, s, "jobs", "c")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := receive(t, s, "jobs", 0); len(got) != 0 || len(log.values) != 1 {
 			t.Errorf("expired: %+v, %d records", got, len(log.values))
 		}

@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,10 +9,16 @@ import (
 	"plimsoll/engine/store"
 )
 
-// Result is what became of one entry of a batch: Err, or ID and the rest.
+// Result is what became of one entry of a batch: Err, or the message. A message
+// that a FIFO queue was sent before has the ID and the Sequence of the first.
 type Result struct {
 	*Message
 	Err error
+
+	value []byte // its record
+	once  string // the key under which a FIFO queue knows it again
+	entry *entry
+	sent  *sent
 }
 
 // Send sends messages, all with one sync of the log. Each has its own result;
@@ -24,27 +28,44 @@ func (s *Set) Send(name string, drafts []Draft) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := l.configNow()
+	c := l.config()
 	results := make([]Result, len(drafts))
-	var records []store.Record
 	for i := range drafts {
-		results[i] = s.draw(&c, &drafts[i])
-		if results[i].Err != nil {
-			continue
-		}
-		value, err := json.Marshal(results[i].Message)
-		if err != nil {
-			return nil, fmt.Errorf("queue %q: %w", name, err)
-		}
-		records = append(records, store.Record{Key: messageKey(c.ID, results[i].ID), Value: value})
+		results[i] = s.draw(c, &drafts[i])
 	}
-	if len(records) == 0 {
-		return results, nil
-	}
-	if err := s.log.Append(records); err != nil {
+	if l, err = s.enter(name); err != nil {
 		return nil, err
 	}
-	return results, s.admit(l, results)
+	if l.id != c.ID { // made anew, perhaps with other limits
+		s.release(l)
+		return s.Send(name, drafts)
+	}
+	wait := s.post(l, results)
+	s.release(l)
+	err = wait()
+	l.mu.Lock()
+	now := s.now()
+	for _, r := range results {
+		switch {
+		case r.entry != nil && err == nil:
+			l.messages.admit(now, r.entry)
+		case r.entry != nil:
+			l.messages.drop(r.entry)
+			if r.sent != nil {
+				l.once.undo(r.sent)
+			}
+		}
+	}
+	s.release(l)
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		if r := &results[i]; r.entry == nil && r.sent != nil {
+			r.Err = r.sent.wait() // the first of its kind may still be on its way
+		}
+	}
+	return results, nil
 }
 
 // draw makes a message of a draft.
@@ -57,158 +78,106 @@ func (s *Set) draw(c *Config, d *Draft) Result {
 		return Result{Err: fmt.Errorf("random bytes for the id of a message: %w", err)}
 	}
 	delay := c.seconds(DelaySeconds)
-	if d.Delay != nil {
+	if d.Delay != nil && !c.fifo() {
 		delay = *d.Delay
 	}
 	sent := s.now().Truncate(time.Millisecond)
-	return Result{Message: &Message{
+	r := Result{Message: &Message{
 		ID: id.String(), Body: d.Body, Sent: sent, Sender: d.Sender, Due: sent.Add(delay),
-		Attributes: d.Attributes, System: d.System,
+		Attributes: d.Attributes, System: d.System, Group: d.Group,
 	}}
+	if c.fifo() {
+		r.Deduplication, r.once = c.deduplication(d)
+	}
+	r.value, r.Err = encodeMessage(r.Message)
+	return r
 }
 
-// admit puts messages that are on disk into the queue.
-func (s *Set) admit(l *live, results []Result) error {
+// post gives the messages their places in the queue and in the log. l.mu is
+// held.
+func (s *Set) post(l *live, results []Result) (wait func() error) {
 	now := s.now()
-	l.mu.Lock()
-	if l.deleted {
-		// The queue went while the messages were written.
-		var ids []string
-		for _, r := range results {
-			if r.Err == nil {
-				ids = append(ids, r.ID)
+	var records []store.Record
+	var fresh []*sent
+	for i := range results {
+		r := &results[i]
+		if r.Err != nil {
+			continue
+		}
+		if r.once != "" {
+			if r.sent = l.once.find(now, r.once); r.sent != nil {
+				r.ID, r.Sequence = r.sent.id, r.sent.sequence
+				continue
 			}
 		}
-		l.mu.Unlock()
-		if err := s.forget(l, ids); err != nil {
-			return err
-		}
-		return noQueue(l.name)
-	}
-	visible := false
-	for _, r := range results {
-		if r.Err == nil {
-			l.queue.Put(now, r.Message)
-			visible = visible || !r.Due.After(now)
+		r.Sequence = s.sequence.Add(1)
+		setSequence(r.value, r.Sequence)
+		r.entry = l.messages.add(r.Message)
+		records = append(records, store.Record{Key: messageKey(l.id, r.ID), Value: r.value})
+		if r.once != "" {
+			r.sent = &sent{key: r.once, id: r.ID, sequence: r.Sequence, at: now}
+			l.once.add(r.sent)
+			fresh = append(fresh, r.sent)
+			records = append(records, l.onceRecord(r.sent))
 		}
 	}
-	l.waiters.wakeOne()
-	l.mu.Unlock()
-	if visible {
-		s.arrived(l.name)
+	wait = s.log.Begin(records)
+	for _, o := range fresh {
+		o.wait = wait
 	}
-	return nil
-}
-
-// Receive is a request for messages.
-type Receive struct {
-	Max int // 1 to 10
-	// Visibility and Wait are those of this call; nil: the queue's own.
-	Visibility, Wait *time.Duration
-}
-
-// Receive gives up to o.Max messages and hides them from others for the
-// visibility time. While there are none it waits for the wait time, or until
-// the context ends; then it gives none.
-func (s *Set) Receive(ctx context.Context, name string, o Receive) ([]Received, error) {
-	l, err := s.find(name)
-	if err != nil {
-		return nil, err
-	}
-	c := l.configNow()
-	visibility, wait := c.seconds(VisibilityTimeout), c.seconds(WaitTime)
-	if o.Visibility != nil {
-		visibility = *o.Visibility
-	}
-	if o.Wait != nil {
-		wait = *o.Wait
-	}
-	deadline := s.now().Add(wait)
-	for {
-		got, turn, until, err := s.take(l, o.Max, visibility, deadline)
-		if err != nil || len(got) > 0 || turn == nil {
-			return got, err
-		}
-		timer := time.NewTimer(until)
-		select {
-		case <-turn.woken:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		l.mu.Lock()
-		l.waiters.leave(turn)
-		if ctx.Err() != nil {
-			// Whatever this one was woken for is for the next.
-			l.waiters.wakeOne()
-			l.mu.Unlock()
-			return nil, nil
-		}
-		l.mu.Unlock()
-	}
-}
-
-// take tries once. With nothing to give and time left it gives a place in the
-// row of waiters, and how long to wait at most before the next try.
-func (s *Set) take(l *live, most int, visibility time.Duration, deadline time.Time) ([]Received, *waiter, time.Duration, error) {
-	now := s.now()
-	l.mu.Lock()
-	if l.deleted {
-		l.mu.Unlock()
-		return nil, nil, 0, noQueue(l.name)
-	}
-	gone := l.queue.Expire(now)
-	got, err := l.queue.Take(now, most, visibility)
-	var turn *waiter
-	until := deadline.Sub(now)
-	if err == nil && len(got) == 0 && until > 0 {
-		turn = l.waiters.join()
-		if next, ok := l.queue.Next(); ok {
-			until = min(until, max(next.Sub(now), time.Millisecond))
-		}
-	} else {
-		// Whoever leaves wakes the next: there may be more to take, and the
-		// time of the next try may have changed.
-		l.waiters.wakeOne()
-	}
-	for i := range got {
-		got[i].Handle = l.config.handle(got[i].ID, got[i].Receipt)
-	}
-	l.mu.Unlock()
-	if forgetErr := s.forget(l, gone); err == nil {
-		err = forgetErr
-	}
-	return got, turn, until, err
+	return wait
 }
 
 // Remove deletes the messages of the receipts, durably, with one sync. Each has
 // its own error: nil, or why the handle is not one. Deleting what is gone, or
-// what another has received since, is no error, as in SQS.
+// what another has received since, is no error, as in SQS; but a FIFO queue
+// refuses a handle whose time is over.
 func (s *Set) Remove(name string, handles []string) ([]error, error) {
-	l, err := s.find(name)
+	l, err := s.enter(name)
 	if err != nil {
 		return nil, err
 	}
+	l.messages.advance(s.now())
 	refusals := make([]error, len(handles))
 	var ids []string
-	l.mu.Lock()
+	var left []*entry
 	for i, handle := range handles {
-		id, receipt, err := l.config.readHandle(handle)
-		refusals[i] = err
-		if err == nil && !l.queue.Stale(id, receipt) {
-			// Also an id that is gone: its deletion may still be on its way to
-			// the disk, and is answered only when it is there.
+		id, number, err := l.config().readHandle(handle)
+		e := l.messages.byID[id]
+		switch {
+		case err != nil:
+			refusals[i] = err
+		case e == nil || e.place == leaving:
+			// Its deletion may still be on its way to the disk, and this one is
+			// answered only when it is there.
 			ids = append(ids, id)
+		case l.messages.fifo && (e.number != number || !e.inFlight):
+			refusals[i] = expired(handle)
+		case e.number == number:
+			l.messages.leave(e)
+			ids, left = append(ids, id), append(left, e)
 		}
 	}
-	l.mu.Unlock()
-	if err := s.forget(l, ids); err != nil {
+	wait := s.log.Begin(l.deletions(ids...))
+	s.release(l)
+	err = wait()
+	l.mu.Lock()
+	for _, e := range left {
+		if err != nil {
+			l.messages.stay(s.now(), e)
+		} else {
+			l.messages.drop(e)
+		}
+	}
+	s.release(l)
+	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queue.Drop(ids)
 	return refusals, nil
+}
+
+func expired(handle string) error {
+	return invalid("ReceiptHandle", handle, "The receipt handle has expired.")
 }
 
 // Hide sets when the message of a receipt becomes visible again.
@@ -217,37 +186,57 @@ type Hide struct {
 	Visibility time.Duration
 }
 
-// ChangeVisibility changes how long messages stay hidden, counted from now.
-// Each has its own error.
+// ChangeVisibility changes how long messages stay hidden, counted from now, and
+// durably. Each has its own error.
 func (s *Set) ChangeVisibility(name string, changes []Hide) ([]error, error) {
-	l, err := s.find(name)
+	l, err := s.enter(name)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now()
+	l.messages.advance(now)
 	refusals := make([]error, len(changes))
-	shown := false
-	l.mu.Lock()
+	var records []store.Record
 	for i, change := range changes {
-		refusals[i] = l.change(now, change)
-		shown = shown || refusals[i] == nil && change.Visibility == 0
+		e, err := l.change(now, change)
+		refusals[i] = err
+		if err == nil {
+			records = append(records, l.receiptRecord(e))
+		}
 	}
-	l.waiters.wakeOne()
-	l.mu.Unlock()
-	if shown {
-		s.arrived(name)
+	wait := s.log.Begin(records)
+	s.release(l)
+	if err := wait(); err != nil {
+		return nil, err
 	}
 	return refusals, nil
 }
 
-func (l *live) change(now time.Time, h Hide) error {
-	most := ranges[VisibilityTimeout].most
-	if h.Visibility < 0 || h.Visibility > time.Duration(most)*time.Second {
-		return invalid("VisibilityTimeout", fmt.Sprint(int(h.Visibility/time.Second)), "VisibilityTimeout must be >= 0 and <= 43200.")
+// maxHidden is the longest that one receipt may hide a message.
+const maxHidden = 12 * time.Hour
+
+func (l *live) change(now time.Time, h Hide) (*entry, error) {
+	seconds := int(h.Visibility / time.Second)
+	if h.Visibility < 0 || h.Visibility > maxHidden {
+		return nil, invalid("VisibilityTimeout", seconds, "VisibilityTimeout must be >= 0 and <= 43200.")
 	}
-	id, receipt, err := l.config.readHandle(h.Handle)
+	id, number, err := l.config().readHandle(h.Handle)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return l.queue.Change(now, id, receipt, h.Visibility)
+	e := l.messages.byID[id]
+	switch {
+	case e == nil || e.place == leaving:
+		return nil, invalid("ReceiptHandle", h.Handle, "Message does not exist or is not available for visibility timeout change.")
+	case e.inFlight && e.number == number:
+	case l.messages.fifo:
+		return nil, expired(h.Handle)
+	default:
+		return nil, refuse("MessageNotInflight", "The specified message isn't in flight.")
+	}
+	if h.Visibility > 0 && now.Add(h.Visibility).Sub(e.taken) > maxHidden {
+		return nil, invalid("VisibilityTimeout", seconds, "Total VisibilityTimeout for the message is beyond the limit [43200 seconds].")
+	}
+	l.messages.hide(now, e, h.Visibility)
+	return e, nil
 }

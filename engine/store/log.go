@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -87,6 +88,7 @@ type Log struct {
 type group struct {
 	frames  []byte
 	records []Record
+	led     atomic.Bool // somebody writes it
 	done    chan struct{}
 	err     error
 }
@@ -144,34 +146,44 @@ func (l *Log) Load(f func(key string, value []byte) error) error {
 //
 // Errors: ErrNoSpace (nothing is kept; later appends may succeed), ErrBroken
 // (for good), ErrClosed, or a record that is too large.
-func (l *Log) Append(records []Record) error {
+func (l *Log) Append(records []Record) error { return l.Begin(records)() }
+
+// Begin gives the records their place in the log's order and returns at once,
+// so that a caller may hold the lock of the state that they are about. They are
+// durable when wait has returned nil; its errors are Append's. Wait may be called
+// more than once and from any goroutine, and has to be called: who waits first
+// writes for the whole group. The values must not be changed until then.
+func (l *Log) Begin(records []Record) (wait func() error) {
 	if len(records) == 0 {
-		return nil
+		return func() error { return nil }
 	}
 	if n := payloadSize(records); n > maxPayload {
-		return fmt.Errorf("append of %d bytes to %q: at most %d are allowed at once", n, l.dir, maxPayload)
+		err := fmt.Errorf("append of %d bytes to %q: at most %d are allowed at once", n, l.dir, maxPayload)
+		return func() error { return err }
 	}
 	l.mu.Lock()
-	if l.err != nil {
-		l.mu.Unlock()
-		return l.err
+	defer l.mu.Unlock()
+	if err := l.err; err != nil {
+		return func() error { return err }
 	}
-	g, lead := l.next, l.next == nil
-	if lead {
+	g := l.next
+	if g == nil {
 		g = &group{done: make(chan struct{}), frames: l.spare[:0]}
 		l.spare = nil
 		l.next = g
 	}
 	g.frames = appendBatch(g.frames, records)
 	g.records = append(g.records, records...)
-	l.mu.Unlock()
+	return func() error { return l.wait(g) }
+}
 
-	if !lead {
+// wait sees to it that a group is written: by this caller if it is the first.
+// While the group before it is being synced, others join.
+func (l *Log) wait(g *group) error {
+	if !g.led.CompareAndSwap(false, true) {
 		<-g.done
 		return g.err
 	}
-	// The first of a group writes for all. While the group before it is being
-	// synced, others join.
 	l.writes.Lock()
 	l.mu.Lock()
 	l.next = nil
