@@ -28,12 +28,10 @@ func (s *sqsService) sendMessage(_ context.Context, call *Call, in *sqs.SendMess
 	}
 	draft, err := newDraft(call, in.MessageBody, in.DelaySeconds, call.Given("DelaySeconds"),
 		in.MessageAttributes, in.MessageSystemAttributes)
-	if err == nil {
-		err = noFIFO(in.MessageGroupId, in.MessageDeduplicationId)
-	}
 	if err != nil {
 		return nil, err
 	}
+	draft.Group, draft.Deduplication = deref(in.MessageGroupId), deref(in.MessageDeduplicationId)
 	results, err := s.queues.Send(name, []queue.Draft{draft})
 	if err == nil {
 		err = results[0].Err
@@ -46,7 +44,16 @@ func (s *sqsService) sendMessage(_ context.Context, call *Call, in *sqs.SendMess
 		MessageId: &m.ID, MD5OfMessageBody: text(queue.BodyMD5(m.Body)),
 		MD5OfMessageAttributes:       text(queue.AttributesMD5(m.Attributes)),
 		MD5OfMessageSystemAttributes: text(queue.AttributesMD5(m.System)),
+		SequenceNumber:               sequenceNumber(m),
 	}, nil
+}
+
+// sequenceNumber is a FIFO message's place in the order; nil for another.
+func sequenceNumber(m *queue.Message) *string {
+	if m.Deduplication == "" {
+		return nil
+	}
+	return text(fmt.Sprintf("%020d", m.Sequence))
 }
 
 func (s *sqsService) sendMessageBatch(_ context.Context, call *Call, in *sqs.SendMessageBatchInput) (*sqs.SendMessageBatchOutput, error) {
@@ -64,13 +71,11 @@ func (s *sqsService) sendMessageBatch(_ context.Context, call *Call, in *sqs.Sen
 	for i, e := range in.Entries {
 		draft, err := newDraft(call, e.MessageBody, e.DelaySeconds, call.Given("Entries", i, "DelaySeconds"),
 			e.MessageAttributes, e.MessageSystemAttributes)
-		if err == nil {
-			err = noFIFO(e.MessageGroupId, e.MessageDeduplicationId)
-		}
 		if err != nil {
 			out.Failed = append(out.Failed, failed(e.Id, err))
 			continue
 		}
+		draft.Group, draft.Deduplication = deref(e.MessageGroupId), deref(e.MessageDeduplicationId)
 		total += draft.Size()
 		drafts, ids = append(drafts, draft), append(ids, e.Id)
 	}
@@ -94,6 +99,7 @@ func (s *sqsService) sendMessageBatch(_ context.Context, call *Call, in *sqs.Sen
 			Id: ids[i], MessageId: &r.ID, MD5OfMessageBody: text(queue.BodyMD5(r.Body)),
 			MD5OfMessageAttributes:       text(queue.AttributesMD5(r.Attributes)),
 			MD5OfMessageSystemAttributes: text(queue.AttributesMD5(r.System)),
+			SequenceNumber:               sequenceNumber(r.Message),
 		})
 	}
 	return out, nil
@@ -132,25 +138,16 @@ func newDraft(call *Call, body *string, delay int32, delayed bool,
 	return d, nil
 }
 
-// noFIFO refuses what only a FIFO queue would honour.
-func noFIFO(group, deduplication *string) error {
-	if group != nil {
-		return sqsInvalid("MessageGroupId", *group, "The request includes a parameter that is not valid for this queue type; "+
-			"FIFO queues are not supported here.")
-	}
-	if deduplication != nil {
-		return sqsInvalid("MessageDeduplicationId", *deduplication,
-			"The request includes a parameter that is not valid for this queue type.")
-	}
-	return nil
-}
-
 func (s *sqsService) receiveMessage(ctx context.Context, call *Call, in *sqs.ReceiveMessageInput) (*sqs.ReceiveMessageOutput, error) {
 	name, err := queueName(call, in.QueueUrl)
 	if err != nil {
 		return nil, err
 	}
-	r := queue.Receive{Max: 1}
+	r := queue.Receive{Max: 1, Attempt: deref(in.ReceiveRequestAttemptId)}
+	if r.Attempt != "" && (!queue.IsID(r.Attempt) || !queue.IsFIFO(name)) {
+		return nil, sqsInvalid("ReceiveRequestAttemptId", r.Attempt, "Only FIFO queues have it. "+
+			"Can only include alphanumeric and punctuation characters. 1 to 128 in length.")
+	}
 	if call.Given("MaxNumberOfMessages") {
 		r.Max = int(in.MaxNumberOfMessages)
 	}
@@ -172,41 +169,22 @@ func (s *sqsService) receiveMessage(ctx context.Context, call *Call, in *sqs.Rec
 	}
 	out := &sqs.ReceiveMessageOutput{}
 	for _, m := range received {
-		out.Messages = append(out.Messages, messageOut(m, in))
+		out.Messages = append(out.Messages, messageOut(call, m, in))
 	}
 	return out, nil
 }
 
 // messageOut is a message with as much beside the body as was asked for.
-func messageOut(m queue.Received, in *sqs.ReceiveMessageInput) types.Message {
+func messageOut(call *Call, m queue.Received, in *sqs.ReceiveMessageInput) types.Message {
 	out := types.Message{
 		MessageId: &m.ID, ReceiptHandle: &m.Handle, Body: &m.Body, MD5OfBody: text(queue.BodyMD5(m.Body)),
 	}
-	system := map[string]string{
-		"SenderId":                         m.Sender,
-		"SentTimestamp":                    strconv.FormatInt(m.Sent.UnixMilli(), 10),
-		"ApproximateReceiveCount":          strconv.Itoa(m.Count),
-		"ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.First.UnixMilli(), 10),
-	}
-	if trace, ok := m.System["AWSTraceHeader"]; ok {
-		system["AWSTraceHeader"] = trace.String
-	}
-	var names []string
 	//lint:ignore SA1019 older clients send the parameter under this name
 	for _, name := range in.AttributeNames {
-		names = append(names, string(name))
+		showSystem(&out, call, m, string(name))
 	}
 	for _, name := range in.MessageSystemAttributeNames {
-		names = append(names, string(name))
-	}
-	for name, value := range system {
-		if !slices.Contains(names, name) && !slices.Contains(names, "All") {
-			continue
-		}
-		if out.Attributes == nil {
-			out.Attributes = map[string]string{}
-		}
-		out.Attributes[name] = value
+		showSystem(&out, call, m, string(name))
 	}
 	shown := map[string]queue.Attribute{}
 	for name, a := range m.Attributes {
@@ -224,6 +202,46 @@ func messageOut(m queue.Received, in *sqs.ReceiveMessageInput) types.Message {
 	}
 	out.MD5OfMessageAttributes = text(queue.AttributesMD5(shown))
 	return out
+}
+
+// showSystem adds a system attribute to a message, or all it has.
+func showSystem(out *types.Message, call *Call, m queue.Received, name string) {
+	value := ""
+	switch types.MessageSystemAttributeName(name) {
+	case types.MessageSystemAttributeNameAll:
+		for _, each := range types.MessageSystemAttributeName("").Values() {
+			if each != types.MessageSystemAttributeNameAll {
+				showSystem(out, call, m, string(each))
+			}
+		}
+	case types.MessageSystemAttributeNameSenderId:
+		value = m.Sender
+	case types.MessageSystemAttributeNameSentTimestamp:
+		value = strconv.FormatInt(m.Sent.UnixMilli(), 10)
+	case types.MessageSystemAttributeNameApproximateReceiveCount:
+		value = strconv.Itoa(m.Count)
+	case types.MessageSystemAttributeNameApproximateFirstReceiveTimestamp:
+		value = strconv.FormatInt(m.First.UnixMilli(), 10)
+	case types.MessageSystemAttributeNameSequenceNumber:
+		value = deref(sequenceNumber(m.Message))
+	case types.MessageSystemAttributeNameMessageDeduplicationId:
+		value = m.Deduplication
+	case types.MessageSystemAttributeNameMessageGroupId:
+		value = m.Group
+	case types.MessageSystemAttributeNameAWSTraceHeader:
+		value = m.System[name].String
+	case types.MessageSystemAttributeNameDeadLetterQueueSourceArn:
+		if m.DeadFrom != "" {
+			value = queueARN(call, m.DeadFrom)
+		}
+	}
+	if value == "" {
+		return
+	}
+	if out.Attributes == nil {
+		out.Attributes = map[string]string{}
+	}
+	out.Attributes[name] = value
 }
 
 // selects tells whether one of the names asked for means the attribute: its

@@ -1,27 +1,19 @@
 package awsapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"plimsoll/engine/queue"
 )
 
-// maxQueueList is the most and the usual number of queues on a page.
-const maxQueueList = 1000
-
 // SQS is the service of the queues given.
 func SQS(queues *queue.Set) *Service {
-	s := &sqsService{queues: queues}
-	return &Service{
+	s := &sqsService{queues: queues, operations: map[string]bool{}}
+	service := &Service{
 		Name: "sqs", Target: "AmazonSQS", JSONVersion: "1.0", Version: "2012-11-05",
 		Namespace: "http://queue.amazonaws.com/doc/2012-11-05/", PathMember: "QueueUrl",
 		ErrorPrefix: "com.amazonaws.sqs#", QueryCompatible: true,
@@ -34,6 +26,15 @@ func SQS(queues *queue.Set) *Service {
 			Op("GetQueueAttributes", s.getQueueAttributes),
 			Op("SetQueueAttributes", s.setQueueAttributes),
 			Op("PurgeQueue", s.purgeQueue),
+			Op("TagQueue", s.tagQueue),
+			Op("UntagQueue", s.untagQueue),
+			Op("ListQueueTags", s.listQueueTags),
+			Op("AddPermission", s.addPermission),
+			Op("RemovePermission", s.removePermission),
+			Op("ListDeadLetterSourceQueues", s.listDeadLetterSourceQueues),
+			Op("StartMessageMoveTask", s.startMessageMoveTask),
+			Op("ListMessageMoveTasks", s.listMessageMoveTasks),
+			Op("CancelMessageMoveTask", s.cancelMessageMoveTask),
 			Op("SendMessage", s.sendMessage),
 			Op("SendMessageBatch", s.sendMessageBatch),
 			Op("ReceiveMessage", s.receiveMessage),
@@ -43,9 +44,16 @@ func SQS(queues *queue.Set) *Service {
 			Op("ChangeMessageVisibilityBatch", s.changeMessageVisibilityBatch),
 		},
 	}
+	for _, op := range service.Operations {
+		s.operations[op.Name] = true
+	}
+	return service
 }
 
-type sqsService struct{ queues *queue.Set }
+type sqsService struct {
+	queues     *queue.Set
+	operations map[string]bool // by name
+}
 
 // sqsQueryCodes are the names that errors of SQS had in the query protocol,
 // where they differ; older error handling looks for them.
@@ -54,7 +62,9 @@ var sqsQueryCodes = map[string]string{
 	"BatchRequestTooLong":          "AWS.SimpleQueueService.BatchRequestTooLong",
 	"EmptyBatchRequest":            "AWS.SimpleQueueService.EmptyBatchRequest",
 	"InvalidBatchEntryId":          "AWS.SimpleQueueService.InvalidBatchEntryId",
+	"KmsNotFound":                  "KMS.NotFoundException",
 	"MessageNotInflight":           "AWS.SimpleQueueService.MessageNotInflight",
+	"PurgeQueueInProgress":         "AWS.SimpleQueueService.PurgeQueueInProgress",
 	"QueueDoesNotExist":            "AWS.SimpleQueueService.NonExistentQueue",
 	"QueueNameExists":              "QueueAlreadyExists",
 	"TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
@@ -73,7 +83,16 @@ func sqsError(err error) error {
 	case "MissingParameter":
 		return &Error{Code: "MissingRequiredParameterException", QueryCode: e.Code, Message: e.Message}
 	}
-	return &Error{Code: e.Code, QueryCode: sqsQueryCodes[e.Code], Message: e.Message}
+	return &Error{Code: e.Code, QueryCode: sqsQueryCodes[e.Code], Message: e.Message, QueryStatus: sqsQueryStatuses[e.Code]}
+}
+
+// sqsQueryStatuses are the HTTP statuses of errors in the query protocol, where
+// they are not 400.
+var sqsQueryStatuses = map[string]int{
+	"OverLimit":                 http.StatusForbidden,
+	"PurgeQueueInProgress":      http.StatusForbidden,
+	"ReceiptHandleIsInvalid":    http.StatusNotFound,
+	"ResourceNotFoundException": http.StatusNotFound,
 }
 
 func sqsInvalid(parameter string, value any, reason string) error {
@@ -95,6 +114,21 @@ func sqsMissing(parameter string) error {
 func queueURL(call *Call, name string) *string {
 	text := call.Endpoint + "/" + call.Account + "/" + name
 	return &text
+}
+
+// queueARN is the ARN of a queue.
+func queueARN(call *Call, name string) string {
+	return "arn:aws:sqs:" + call.Region + ":" + call.Account + ":" + name
+}
+
+// queueOfARN reads a queue's name out of an ARN; empty if it is none of a queue
+// of this account and region.
+func queueOfARN(call *Call, arn string) string {
+	name, ok := strings.CutPrefix(arn, queueARN(call, ""))
+	if !ok {
+		return ""
+	}
+	return name
 }
 
 // queueName reads a queue's name out of its URL. The host is not looked at: the
@@ -119,132 +153,6 @@ func queueName(call *Call, queueURL *string) (string, error) {
 }
 
 func queueURLPattern(call *Call) *string { return queueURL(call, "NAME") }
-
-func (s *sqsService) createQueue(_ context.Context, call *Call, in *sqs.CreateQueueInput) (*sqs.CreateQueueOutput, error) {
-	if in.QueueName == nil {
-		return nil, sqsMissing("QueueName")
-	}
-	if err := s.queues.Create(*in.QueueName, in.Attributes, in.Tags); err != nil {
-		return nil, sqsError(err)
-	}
-	return &sqs.CreateQueueOutput{QueueUrl: queueURL(call, *in.QueueName)}, nil
-}
-
-func (s *sqsService) getQueueURL(_ context.Context, call *Call, in *sqs.GetQueueUrlInput) (*sqs.GetQueueUrlOutput, error) {
-	if in.QueueName == nil {
-		return nil, sqsMissing("QueueName")
-	}
-	owner := in.QueueOwnerAWSAccountId
-	if owner != nil && *owner != call.Account || !s.queues.Exists(*in.QueueName) {
-		return nil, sqsError(&queue.Error{
-			Code: "QueueDoesNotExist", Message: fmt.Sprintf("The specified queue %q does not exist.", *in.QueueName),
-		})
-	}
-	return &sqs.GetQueueUrlOutput{QueueUrl: queueURL(call, *in.QueueName)}, nil
-}
-
-func (s *sqsService) listQueues(_ context.Context, call *Call, in *sqs.ListQueuesInput) (*sqs.ListQueuesOutput, error) {
-	prefix, token, most := "", "", maxQueueList
-	if in.QueueNamePrefix != nil {
-		prefix = *in.QueueNamePrefix
-	}
-	if in.NextToken != nil {
-		token = *in.NextToken
-	}
-	if in.MaxResults != nil {
-		most = int(*in.MaxResults)
-	}
-	if most < 1 || most > maxQueueList {
-		return nil, sqsInvalid("MaxResults", most, "MaxResults must be an integer between 1 and 1000.")
-	}
-	key := func(name string) string { return name }
-	names, next, err := Page(s.queues.Names(prefix), key, Paging{List: "ListQueues " + prefix, Max: most, Token: token})
-	if err != nil {
-		return nil, sqsInvalid("NextToken", token, "The token is not one that ListQueues gave for this prefix.")
-	}
-	out := &sqs.ListQueuesOutput{}
-	for _, name := range names {
-		out.QueueUrls = append(out.QueueUrls, *queueURL(call, name))
-	}
-	if next != "" {
-		out.NextToken = &next
-	}
-	return out, nil
-}
-
-func (s *sqsService) deleteQueue(_ context.Context, call *Call, in *sqs.DeleteQueueInput) (*sqs.DeleteQueueOutput, error) {
-	name, err := queueName(call, in.QueueUrl)
-	if err == nil {
-		err = sqsError(s.queues.Delete(name))
-	}
-	return &sqs.DeleteQueueOutput{}, err
-}
-
-func (s *sqsService) purgeQueue(_ context.Context, call *Call, in *sqs.PurgeQueueInput) (*sqs.PurgeQueueOutput, error) {
-	name, err := queueName(call, in.QueueUrl)
-	if err == nil {
-		err = sqsError(s.queues.Purge(name))
-	}
-	return &sqs.PurgeQueueOutput{}, err
-}
-
-func (s *sqsService) setQueueAttributes(_ context.Context, call *Call, in *sqs.SetQueueAttributesInput) (*sqs.SetQueueAttributesOutput, error) {
-	name, err := queueName(call, in.QueueUrl)
-	if err == nil {
-		err = sqsError(s.queues.SetAttributes(name, in.Attributes))
-	}
-	return &sqs.SetQueueAttributesOutput{}, err
-}
-
-func (s *sqsService) getQueueAttributes(_ context.Context, call *Call, in *sqs.GetQueueAttributesInput) (*sqs.GetQueueAttributesOutput, error) {
-	name, err := queueName(call, in.QueueUrl)
-	if err != nil {
-		return nil, err
-	}
-	info, err := s.queues.Info(name)
-	if err != nil {
-		return nil, sqsError(err)
-	}
-	all := map[string]string{
-		"QueueArn":                              "arn:aws:sqs:" + call.Region + ":" + call.Account + ":" + name,
-		"CreatedTimestamp":                      strconv.FormatInt(info.Created.Unix(), 10),
-		"LastModifiedTimestamp":                 strconv.FormatInt(info.Modified.Unix(), 10),
-		"ApproximateNumberOfMessages":           strconv.Itoa(info.Depth.Visible),
-		"ApproximateNumberOfMessagesNotVisible": strconv.Itoa(info.Depth.InFlight),
-		"ApproximateNumberOfMessagesDelayed":    strconv.Itoa(info.Depth.Delayed),
-	}
-	for _, settable := range queue.Settable() {
-		all[settable] = strconv.Itoa(info.Number(settable))
-	}
-	out := &sqs.GetQueueAttributesOutput{}
-	for _, wanted := range in.AttributeNames {
-		if wanted == types.QueueAttributeNameAll {
-			out.Attributes = all
-			break
-		}
-		if value, ok := all[string(wanted)]; ok {
-			if out.Attributes == nil {
-				out.Attributes = map[string]string{}
-			}
-			out.Attributes[string(wanted)] = value
-		} else if !isQueueAttribute(wanted) {
-			return nil, &Error{Code: "InvalidAttributeName", Message: fmt.Sprintf("Unknown Attribute %s.", wanted)}
-		}
-	}
-	return out, nil
-}
-
-// isQueueAttribute tells whether SQS has such an attribute. One that it has and
-// that a queue here cannot have is left out of an answer, as SQS leaves out
-// what is not set.
-func isQueueAttribute(name types.QueueAttributeName) bool {
-	for _, known := range name.Values() {
-		if known == name {
-			return true
-		}
-	}
-	return false
-}
 
 // sqsFault is the code and the blame of an error in the answer to a batch.
 func sqsFault(err error) (code string, senderFault bool) {

@@ -103,7 +103,7 @@ func TestBatchesTellOfEachEntry(t *testing.T) {
 		{Id: aws.String("a"), MessageBody: aws.String("one")},
 		{Id: aws.String("b"), MessageBody: aws.String("\x01")},
 		{Id: aws.String("c"), MessageBody: aws.String("later"), DelaySeconds: 900},
-		{Id: aws.String("d"), MessageBody: aws.String("fifo"), MessageGroupId: aws.String("g")},
+		{Id: aws.String("d"), MessageBody: aws.String("fifo"), MessageDeduplicationId: aws.String("g")},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -166,7 +166,10 @@ func (c *Config) seconds(name string) time.Duration {
 	return time.Duration(c.number(name)) * time.Second
 }
 
-func (c *Config) fifo() bool { return strings.HasSuffix(c.Name, fifoSuffix) }
+func (c *Config) fifo() bool { return IsFIFO(c.Name) }
+
+// IsFIFO tells whether a queue of the name is a FIFO queue.
+func IsFIFO(name string) bool { return strings.HasSuffix(name, fifoSuffix) }
 
 // with gives the configuration with attributes changed. An empty policy takes
 // it away.
