@@ -91,7 +91,12 @@ func (g *group) front() *entry {
 
 // settle puts a group where it belongs among those that have something to give.
 func (q *messages) settle(g *group) {
-	free := g.front() != nil
+	front := g.front()
+	if q.fifo && front != nil && q.spent(front) {
+		q.bury(front) // which settles the group
+		return
+	}
+	free := front != nil
 	switch {
 	case free && g.spot < 0:
 		heap.Push(&q.free, g)

@@ -168,9 +168,10 @@ func (q *messages) hide(now time.Time, e *entry, visibility time.Duration) {
 	q.move(e, hidden, now.Add(visibility))
 }
 
-// end ends a message's time of being hidden.
+// end ends a message's time of being hidden. In a FIFO queue a dead one goes
+// when it is at the front of its group, so that they go in order: see settle.
 func (q *messages) end(e *entry) {
-	if q.spent(e) {
+	if !q.fifo && q.spent(e) {
 		q.bury(e)
 	} else {
 		q.show(e)

@@ -46,15 +46,17 @@ const (
 	dead   = "dead"
 )
 
-// settle moves what was received too often and is not held any more.
+// settle moves what was received too often and is not held any more; of a FIFO
+// queue's group the first, while none of the group is held.
 func (m *model) settle(now time.Time) {
 	for _, k := range slices.SortedFunc(maps.Values(m.messages), func(a, b *known) int { return cmp.Compare(a.sent, b.sent) }) {
-		if k.queue == source && k.count >= m.most && !k.held.After(now) {
-			k.queue, k.earlier, k.count, k.handle, k.old = dead, k.count, 0, "", nil
-			k.held = time.Time{}
-			m.sent++
-			k.sent = m.sent
+		if k.queue != source || k.count < m.most || k.held.After(now) || m.fifo && m.mayBeGiven(k.id, source, now, nil) != "" {
+			continue
 		}
+		k.queue, k.earlier, k.count, k.handle, k.old = dead, k.count, 0, "", nil
+		k.held = time.Time{}
+		m.sent++
+		k.sent = m.sent
 	}
 }
 
