@@ -1,20 +1,18 @@
 package router
 
 import (
-	"context"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 )
-
-type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // sharedBody lends the client's body to one attempt. Closing it ends the loan
 // and leaves the body as it is: net/http closes what it is given even where no
 // connection was made, and the next attempt needs the body whole.
 type sharedBody struct {
 	from io.Reader
+	// ended, if any, is called when the body has been read to its end.
+	ended func()
 
 	mu     sync.Mutex
 	closed bool
@@ -29,6 +27,9 @@ func (b *sharedBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.from.Read(p)
+	if err == io.EOF && b.ended != nil {
+		b.ended()
+	}
 	if err != nil && err != io.EOF {
 		b.mu.Lock()
 		if !b.closed {

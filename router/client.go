@@ -62,7 +62,7 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 func (r *Router) serveConn(conn net.Conn) {
 	c := &client{}
 	c.dispatch.router = r
-	c.setOrigin(conn.RemoteAddr(), isSecure(conn))
+	trusted := c.setOrigin(conn.RemoteAddr(), isSecure(conn))
 	c.open(r, conn, headBuffer)
 	if !r.enter(c) {
 		c.close()
@@ -70,7 +70,8 @@ func (r *Router) serveConn(conn net.Conn) {
 	}
 	defer r.exit(c)
 	c.now = r.clock()
-	if c.serve() {
+	// What a trusted peer says of the origin has to be taken in: not plain.
+	if trusted || c.serve() {
 		r.full.give(&handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn), http2: bytes.HasPrefix(c.bytes(), []byte(preface))})
 		c.forget()
 		return
@@ -104,13 +105,14 @@ func isSecure(conn net.Conn) bool {
 	return ok
 }
 
-func (c *client) setOrigin(from net.Addr, secure bool) {
-	o := originOf(from.String(), secure)
+func (c *client) setOrigin(from net.Addr, secure bool) (trusted bool) {
+	o := originOf(from.String(), secure, c.dispatch.router.options.Trusted)
 	if o.ip != "" {
 		c.origin = append(c.origin, "X-Forwarded-For: "+o.ip+"\r\n"...)
 	}
 	c.origin = append(c.origin, "X-Forwarded-Proto: "+o.proto+"\r\n"...)
 	c.node = append(c.node, o.node...)
+	return o.trusted
 }
 
 // serve answers requests until the connection is at its end, or is to go to

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"plimsoll/router/h1"
 )
@@ -111,6 +112,15 @@ func (d *dispatch) run(s sender) {
 	}
 }
 
+// patience is how long the head of an answer is waited for; 0 is for ever.
+func (d *dispatch) patience() time.Duration {
+	limit := d.router.options.ResponseTimeout
+	if d.route.Timeout != 0 {
+		limit = d.route.Timeout
+	}
+	return max(0, limit)
+}
+
 func (d *dispatch) holding() *holding {
 	h := &holding{
 		service: d.service,
@@ -166,7 +176,7 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 		return true
 	case timedOut:
 		t.failed(err, false)
-		s.fail(http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, d.service.name, d.router.options.ResponseTimeout))
+		s.fail(http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, d.service.name, d.patience()))
 		return true
 	case notConnected:
 		t.failed(err, connectionRefused(err))

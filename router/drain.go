@@ -20,6 +20,9 @@ func (r *Router) Drain(ctx context.Context, id string) error {
 			err = t.awaitRequests(ctx)
 		}
 	}
+	for _, t := range targets {
+		t.cutNow() // streams of gRPC and of TCP have no other end
+	}
 	// With time left, the WebSockets get theirs; without, their close at least.
 	var leaving []*tunnel
 	for _, t := range targets {

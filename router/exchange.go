@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // exchange is one request on its way to a target and the answer on its way
@@ -20,20 +19,24 @@ type exchange struct {
 	request *http.Request
 	out     *http.Request // as the target is to see it, but for its address
 	bodyErr error         // of reading the client's body
+	from    origin
+	grpc    bool
 }
 
 // ServeHTTP sends the request to a target of the service that its host and path
 // belong to.
 func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	x := &exchange{dispatch: dispatch{router: r}, w: w, request: request, grpc: isGRPC(request)}
 	route, no := r.admit(&arrival{
 		method: request.Method, host: request.Host, path: request.URL.Path, query: request.URL.RawQuery,
 		token: request.Header.Get(TokenField),
 	})
 	if no != nil {
-		refuse(w, no.code, no.reason, no.last)
+		x.refuse(no.code, no.reason, no.last)
 		return
 	}
-	x := &exchange{dispatch: dispatch{router: r, service: route.service, route: route}, w: w, request: request}
+	x.service, x.route = route.service, route
+	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
 	meter := &route.service.meter
 	began := r.now()
 	meter.begin(began)
@@ -58,23 +61,28 @@ func (x *exchange) attempt(t *target) (over bool) {
 		return x.upgrade(t)
 	}
 	defer t.release()
-	body := &sharedBody{from: x.request.Body}
+	attempt := x.await(t)
+	defer attempt.end()
+	body := &sharedBody{from: x.request.Body, ended: attempt.sent}
 	defer body.Close()
-	out := x.addressed(t)
-	if x.request.ContentLength != 0 {
+	out := x.addressed(t).WithContext(attempt.ctx)
+	if x.request.ContentLength == 0 {
+		attempt.sent()
+	} else {
 		out.Body = body
 		// Without it, net/http's server reads on in the body, and throws away
 		// what it reads, as soon as an answer begins that did not wait for the
 		// body's end: the target would miss a piece and never know.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
-	answer, err := x.router.transport.RoundTrip(out)
+	answer, err := x.router.transports.of(x.service.settings.Load().carrier(x.request)).RoundTrip(out)
 	if err != nil {
 		x.bodyErr = body.failed()
-		return x.unanswered(t, err)
+		return x.unanswered(t, attempt.reason(err))
 	}
+	attempt.answered()
 	t.answered()
-	x.relay(t, answer)
+	x.relay(t, answer, attempt)
 	return true
 }
 
@@ -90,7 +98,16 @@ func (x *exchange) unanswered(t *target, err error) (over bool) {
 func (x *exchange) fail(code int, reason string) {
 	x.status = code
 	x.logFailure(code, x.request.Method, x.request.URL.Path, reason)
-	refuse(x.w, code, reason, code == http.StatusBadRequest)
+	x.refuse(code, reason, code == http.StatusBadRequest)
+}
+
+// refuse answers in the client's own terms.
+func (x *exchange) refuse(code int, reason string, last bool) {
+	if x.grpc {
+		refuseGRPC(x.w, code, reason)
+		return
+	}
+	refuse(x.w, code, reason, last && x.request.ProtoMajor < 2)
 }
 
 // outgoing is the request as the target is to see it, without its address; nil
@@ -107,7 +124,7 @@ func (x *exchange) outgoing() *http.Request {
 	out := &http.Request{
 		Method: in.Method, URL: &url, Host: in.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        outHeader(in),
+		Header:        outHeader(in, x.from),
 		ContentLength: in.ContentLength,
 	}
 	return out.WithContext(in.Context())
@@ -119,14 +136,27 @@ func (x *exchange) addressed(t *target) *http.Request {
 	out := x.out.WithContext(x.out.Context()) // a shallow copy
 	url := *x.out.URL
 	url.Host = t.Address
+	if x.service.settings.Load().upstream.secure() {
+		url.Scheme = "https"
+	}
 	out.URL = &url
 	out.Trailer = x.request.Trailer
 	return out
 }
 
 // relay sends the target's answer to the client.
-func (x *exchange) relay(t *target, answer *http.Response) {
-	defer answer.Body.Close()
+func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
+	defer func() {
+		// Ended first: an answer may come before its request's end, and the
+		// closing would wait for that.
+		attempt.end()
+		answer.Body.Close()
+	}()
+	if answer.ProtoMajor == 2 {
+		// While a request's body is still read, HTTP/2's transport does not
+		// see that its context ends.
+		defer context.AfterFunc(attempt.ctx, func() { answer.Body.Close() })()
+	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		x.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched protocols unasked", t.ID, x.service.name))
 		return
@@ -137,14 +167,20 @@ func (x *exchange) relay(t *target, answer *http.Response) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http would guess one
 	}
+	announced := make(map[string]bool, len(answer.Trailer))
 	for name := range answer.Trailer {
 		h.Add("Trailer", name)
+		announced[name] = true
 	}
 	x.w.WriteHeader(answer.StatusCode)
-	if err := x.stream(answer); err != nil {
+	if err := x.stream(answer, attempt); err != nil {
 		if errors.Is(err, errTarget) && x.request.Context().Err() == nil {
 			t.failed(err, false)
 			x.status = http.StatusBadGateway
+			if x.grpc {
+				endGRPC(x.w, fmt.Sprintf("task %s of service %q: %v", t.ID, x.service.name, err))
+				return
+			}
 		} else {
 			x.status = statusClientGone
 		}
@@ -153,6 +189,9 @@ func (x *exchange) relay(t *target, answer *http.Response) {
 		panic(http.ErrAbortHandler)
 	}
 	for name, values := range answer.Trailer {
+		if !announced[name] {
+			name = http.TrailerPrefix + name
+		}
 		h[name] = values
 	}
 }
@@ -162,8 +201,10 @@ var errTarget = errors.New("the answer of the target broke off")
 
 // stream copies the answer's body. What comes without a length, or as events,
 // is passed on as it comes.
-func (x *exchange) stream(answer *http.Response) error {
-	flush := answer.ContentLength < 0 || strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream")
+func (x *exchange) stream(answer *http.Response, attempt *attempt) error {
+	// No flush for no body: with HTTP/2 the head is then the end as well.
+	flush := answer.ContentLength < 0 ||
+		answer.ContentLength > 0 && (x.grpc || strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream"))
 	controller := http.NewResponseController(x.w)
 	if flush {
 		_ = controller.Flush() // the head first
@@ -171,8 +212,10 @@ func (x *exchange) stream(answer *http.Response) error {
 	buffer := x.router.buffers.Get().(*[]byte)
 	defer x.router.buffers.Put(buffer)
 	for {
+		attempt.listen()
 		n, err := answer.Body.Read(*buffer)
 		if n > 0 {
+			attempt.heard()
 			if _, err := x.w.Write((*buffer)[:n]); err != nil {
 				return err
 			}
@@ -186,25 +229,7 @@ func (x *exchange) stream(answer *http.Response) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errTarget, err)
+			return fmt.Errorf("%w: %w", errTarget, attempt.reason(err))
 		}
-	}
-}
-
-func newTransport(o Options, dial dialFunc) *http.Transport {
-	return &http.Transport{
-		DialContext:         dial,
-		DisableCompression:  true, // bodies pass as they are
-		MaxIdleConnsPerHost: 256,
-		MaxIdleConns:        0,
-		// Shorter than the keep-alive time-outs of common servers (2 s and 5 s
-		// are usual): a kept connection that the target is just closing must
-		// not be handed a request that cannot be sent twice.
-		IdleConnTimeout:        1500 * time.Millisecond,
-		ResponseHeaderTimeout:  max(0, o.ResponseTimeout),
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-		WriteBufferSize:        8 << 10,
-		ReadBufferSize:         8 << 10,
 	}
 }

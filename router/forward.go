@@ -159,7 +159,7 @@ func (c *client) send(u *upstream) error {
 }
 
 func (c *client) sendAndRead(u *upstream) error {
-	limit := int64(max(0, c.router.options.ResponseTimeout))
+	limit := int64(c.patience())
 	if limit > 0 {
 		limit += c.now
 	}

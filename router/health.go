@@ -220,7 +220,7 @@ func (t *target) prober(o Health) func(context.Context) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context) error {
-		path, _ := t.service.healthPath.Load().(string)
+		path := t.service.settings.Load().healthPath
 		if path == "" {
 			conn, err := dialer.DialContext(ctx, "tcp", t.Address)
 			if err != nil {

@@ -199,7 +199,7 @@ func (b *incoming) upload(c *client, u *upstream) {
 
 // limitAnswer starts the time for the answer, if that has not begun.
 func (b *incoming) limitAnswer(c *client, u *upstream) {
-	limit := c.router.options.ResponseTimeout
+	limit := c.patience()
 	if limit <= 0 || b.answered.Load() {
 		return
 	}

@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 )
 
@@ -154,43 +153,16 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
-// origin is where requests come from, as their targets are told.
-type origin struct {
-	ip    string // empty if it is not known
-	proto string // "http" or "https"
-	node  string // both in Forwarded's form (RFC 7239)
-}
-
-func originOf(remote string, secure bool) origin {
-	o := origin{proto: "http"}
-	if secure {
-		o.proto = "https"
-	}
-	o.node = "proto=" + o.proto
-	if at, err := netip.ParseAddrPort(remote); err == nil {
-		ip := at.Addr().Unmap().WithZone("")
-		o.ip = ip.String()
-		if ip.Is6() {
-			o.node = `for="[` + o.ip + `]";` + o.node
-		} else {
-			o.node = "for=" + o.ip + ";" + o.node
-		}
-	}
-	return o
-}
-
 // outHeader is the header of the request to the target. The values' slices are
 // shared with the client's request; nobody changes them in place.
-func outHeader(r *http.Request) http.Header {
+func outHeader(r *http.Request, o origin) http.Header {
 	h := make(http.Header, len(r.Header)+4)
-	copyEndToEnd(h, r.Header, forwarding)
-	o := originOf(r.RemoteAddr, isHTTPS(r))
-	if o.ip != "" {
-		h["X-Forwarded-For"] = []string{o.ip}
+	drop := forwarding
+	if o.trusted {
+		drop = nil
 	}
-	h["X-Forwarded-Host"] = []string{r.Host}
-	h["X-Forwarded-Proto"] = []string{o.proto}
-	h["Forwarded"] = []string{o.node + `;host="` + r.Host + `"`}
+	copyEndToEnd(h, r.Header, drop)
+	o.mark(h, r.Host)
 	if hasToken(r.Header["Te"], "trailers") {
 		h["Te"] = []string{"trailers"}
 	}

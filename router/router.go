@@ -7,12 +7,15 @@ package router
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,25 +25,6 @@ import (
 type Table struct {
 	Routes   []Route
 	Services map[string][]Target
-}
-
-// Route sends requests for a host name and a path prefix to a service. The
-// longest match wins: an exact host before none, then the longest path.
-type Route struct {
-	// Host is a host name without a port; empty matches every host.
-	Host string
-	// Path is a prefix that ends at a slash or at the end of the request's path.
-	Path string
-	// Service is the key of the table's Services.
-	Service string
-	// Strip removes Path before the request goes on.
-	Strip bool
-	// HealthPath, if any, is asked for by active health checks; without it a
-	// TCP connection is enough.
-	HealthPath string
-	// HoldTimeout is the longest time that a request waits for a first
-	// target; 0 is the router's default.
-	HoldTimeout time.Duration
 }
 
 // Target is one task.
@@ -130,19 +114,30 @@ type Options struct {
 	// MaxBody is the greatest size of a request's body in bytes. Default 16
 	// GiB; under 0 there is no bound.
 	MaxBody int64
+	// Trusted are the networks whose peers may say, in X-Forwarded-* and
+	// Forwarded, where a request came from. What anybody else says of it is
+	// dropped. Default none.
+	Trusted []netip.Prefix
+	// ProxyFrom are the networks whose peers begin each connection with the
+	// PROXY protocol. Default none.
+	ProxyFrom []netip.Prefix
+	// TLS is how ServeTLS, and TCP routes that end TLS here, answer clients.
+	TLS *tls.Config
+	// Listen opens a TCP port of the table. Default: on the loopback interface.
+	Listen func(port int) (net.Listener, error)
 }
 
 // Router is the http.Handler that sends requests to targets. Make it with New,
 // give it a table with SetTable, and serve it with Serve, which also refuses
 // what net/http would let through.
 type Router struct {
-	options   Options
-	log       *slog.Logger
-	rand      func() uint64
-	transport *http.Transport
-	dialer    net.Dialer
-	buffers   sync.Pool
-	epoch     time.Time
+	options    Options
+	log        *slog.Logger
+	rand       func() uint64
+	transports transports
+	dialer     net.Dialer
+	buffers    sync.Pool
+	epoch      time.Time
 
 	table    atomic.Pointer[table]
 	refused  atomic.Uint64
@@ -155,11 +150,13 @@ type Router struct {
 	stopping chan struct{} // closed by Shutdown: nothing is held any more
 	stopOnce sync.Once
 
-	mu       sync.Mutex // held by whatever changes the fields below
-	services map[string]*service
-	drained  map[string]time.Time // target ids that must not come back
-	server   *http.Server
-	listener net.Listener
+	mu        sync.Mutex // held by whatever changes the fields below
+	services  map[string]*service
+	drained   map[string]time.Time // target ids that must not come back
+	server    *http.Server
+	listeners []net.Listener
+	ports     map[int]*port
+	streams   streams
 
 	full *handoff // to the server above
 
@@ -184,6 +181,7 @@ func New(o Options) *Router {
 		epoch:    time.Now(),
 		services: map[string]*service{},
 		drained:  map[string]time.Time{},
+		ports:    map[int]*port{},
 		stopping: make(chan struct{}),
 		empty:    make(chan struct{}),
 		sockets:  map[*socket]struct{}{},
@@ -192,7 +190,7 @@ func New(o Options) *Router {
 	r.log, r.rand = r.options.Log, r.options.Rand
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAlive: 30 * time.Second}
-	r.transport = newTransport(r.options, r.dialer.DialContext)
+	r.transports = transports{dial: r.dialer.DialContext, made: map[Upstream]*http.Transport{}}
 	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }
 	r.table.Store(&table{})
 	return r
@@ -217,6 +215,11 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ResponseTimeout == 0 {
 		o.ResponseTimeout = time.Minute
+	}
+	if o.Listen == nil {
+		o.Listen = func(port int) (net.Listener, error) {
+			return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		}
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = time.Minute
@@ -308,21 +311,25 @@ func (r *Router) Close() error {
 	r.closed.Store(true)
 	r.cancel()
 	r.mu.Lock()
+	r.closePorts(nil)
 	for _, s := range r.services {
 		s.close()
 	}
-	server, full, listener := r.server, r.full, r.listener
+	server, full, listeners := r.server, r.full, r.listeners
 	r.mu.Unlock()
 	if server != nil {
 		r.socketsMu.Lock()
 		r.halting.Store(true)
 		r.socketsMu.Unlock()
-		listener.Close()
+		for _, l := range listeners {
+			l.Close()
+		}
 		full.Close()
 		r.closeClients()
 		server.Close()
 	}
 	r.tasks.Wait()
-	r.transport.CloseIdleConnections()
-	return nil
+	r.transports.closeIdle()
+	// The streams have been cut: this is their goroutines' own end.
+	return r.streams.wait(context.Background())
 }

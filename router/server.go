@@ -28,6 +28,7 @@ const (
 func (r *Router) fullServer() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           r,
@@ -35,6 +36,7 @@ func (r *Router) fullServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         &protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
 		// OPTIONS * is refused like any other target that is no path.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
@@ -45,8 +47,20 @@ func (r *Router) fullServer() *http.Server {
 }
 
 // Serve serves the router on l until Shutdown or Close, and then returns nil.
-// It closes l.
+// It closes l. It may be called for several listeners.
 func (r *Router) Serve(l net.Listener) error {
+	return r.accept(r.behindProxy(l), r.serveConn)
+}
+
+// ServeTLS is Serve for a listener of connections with TLS: as Options.TLS says,
+// but for those whose server name has a route of pass-through.
+func (r *Router) ServeTLS(l net.Listener) error {
+	config := httpTLS(r.options.TLS)
+	return r.accept(r.behindProxy(l), func(conn net.Conn) { r.greet(conn, config) })
+}
+
+// accept has each connection of l served in a goroutine of its own.
+func (r *Router) accept(l net.Listener, serve func(net.Conn)) error {
 	defer l.Close()
 	if err := r.startServing(l); err != nil {
 		return err
@@ -54,7 +68,7 @@ func (r *Router) Serve(l net.Listener) error {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if r.halting.Load() {
+			if r.halting.Load() || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) {
@@ -64,7 +78,7 @@ func (r *Router) Serve(l net.Listener) error {
 			}
 			return err
 		}
-		go r.serveConn(conn)
+		go serve(conn)
 	}
 }
 
@@ -72,10 +86,14 @@ func (r *Router) Serve(l net.Listener) error {
 func (r *Router) startServing(l net.Listener) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.server != nil || r.ctx.Err() != nil {
-		return errors.New("the router is served already, or closed: make another one")
+	if r.ctx.Err() != nil {
+		return ErrClosed
 	}
-	r.listener, r.server, r.full = l, r.fullServer(), newHandoff()
+	r.listeners = append(r.listeners, l)
+	if r.server != nil {
+		return nil
+	}
+	r.server, r.full = r.fullServer(), newHandoff()
 	server, full := r.server, r.full
 	r.tasks.Go(func() { r.sweep(r.ctx) })
 	r.tasks.Go(func() { _ = server.Serve(full) }) // it ends with http.ErrServerClosed alone
@@ -103,7 +121,7 @@ func (r *Router) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	return errors.Join(err, r.Close())
+	return errors.Join(err, r.streams.wait(ctx), r.Close())
 }
 
 // sendAllAway closes all WebSockets, and gives them.
@@ -125,10 +143,14 @@ func (r *Router) sendAllAway() (leaving []*tunnel) {
 // connections to end, which it forces when ctx ends.
 func (r *Router) haltClients(ctx context.Context) error {
 	r.mu.Lock()
-	if r.listener != nil {
-		defer r.listener.Close()
-	}
+	listeners := r.listeners
+	r.closePorts(nil)
 	r.mu.Unlock()
+	defer func() {
+		for _, l := range listeners {
+			l.Close()
+		}
+	}()
 	r.socketsMu.Lock()
 	r.halting.Store(true)
 	for c := range r.clients {

@@ -16,7 +16,9 @@ const drainMemory = 5 * time.Minute
 // published, but for the live state that its services point at.
 type table struct {
 	hosts    map[string]*paths
+	wild     map[string]*paths // by what follows the star: ".example.com"
 	any      *paths
+	ports    map[int]*names // of TCP routes; port 0 is the TLS listener's
 	services map[string]*service
 }
 
@@ -30,11 +32,12 @@ type paths struct {
 type route struct {
 	Route
 	service *service
+	rare    bool // see plain
 }
 
 // plain tells whether plain requests to the route need nothing but what client
 // does by itself; whatever else a route can have is done in net/http's handler.
-func (r *route) plain() bool { return true }
+func (r *route) plain() bool { return !r.rare }
 
 // SetTable replaces the table by t in one step. Requests see the old or the new
 // one, never a mixture. Targets that stay (the same service, id and address)
@@ -44,13 +47,19 @@ func (r *Router) SetTable(t Table) error {
 	if err := t.check(); err != nil {
 		return err
 	}
+	settings := settingsOf(t.Routes)
+	for name, s := range settings {
+		if err := r.transports.prepare(s.upstream); err != nil {
+			return fmt.Errorf("routes of service %q: %w", name, err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		return ErrClosed
 	}
 	r.forgetDrained(t)
-	next := &table{hosts: map[string]*paths{}, any: newPaths(), services: map[string]*service{}}
+	next := &table{hosts: map[string]*paths{}, wild: map[string]*paths{}, any: newPaths(), ports: map[int]*names{}, services: map[string]*service{}}
 	for name := range t.Services {
 		s := r.services[name]
 		if s == nil {
@@ -60,14 +69,17 @@ func (r *Router) SetTable(t Table) error {
 		next.services[name] = s
 	}
 	for _, route := range t.Routes {
-		next.add(route)
+		next.add(route, settings[route.Service])
 	}
 	for name, targets := range t.Services {
 		s := next.services[name]
-		s.healthPath.Store(healthPath(t.Routes, name))
+		said := settings[name]
+		s.settings.Store(&said)
 		s.setTargets(targets, r.drained)
 	}
+	r.openPorts(next)
 	r.table.Store(next)
+	r.closePorts(next)
 	// Only now: a request that read the old table may still hold the service.
 	for name, s := range r.services {
 		if next.services[name] != nil {
@@ -83,22 +95,19 @@ func (r *Router) SetTable(t Table) error {
 
 // check finds what would make two readers of the table disagree.
 func (t Table) check() error {
-	type place struct{ host, path string }
+	type place struct {
+		host, path string
+		port       int
+	}
 	seen := map[place]string{}
 	for _, route := range t.Routes {
 		if _, ok := t.Services[route.Service]; !ok {
 			return fmt.Errorf("route %q%s: service %q is not in the table; add it, with no targets if it has none", route.Host, route.Path, route.Service)
 		}
-		if !strings.HasPrefix(route.Path, "/") {
-			return fmt.Errorf("route of service %q: path %q does not begin with a slash", route.Service, route.Path)
+		if err := route.check(); err != nil {
+			return err
 		}
-		if strings.Contains(route.Path+"/", "/../") {
-			return fmt.Errorf("route of service %q: path %q has a \"..\" in it; write the path that it leads to", route.Service, route.Path)
-		}
-		if strings.ContainsAny(route.Host, ":/ ") {
-			return fmt.Errorf("route of service %q: host %q is not a host name without a port", route.Service, route.Host)
-		}
-		at := place{canonicalHost(route.Host), route.Path}
+		at := place{canonicalHost(route.Host), route.Path, route.TCP}
 		if other, ok := seen[at]; ok {
 			return fmt.Errorf("route %q%s: both %q and %q claim it; change the host or the path of one", route.Host, route.Path, other, route.Service)
 		}
@@ -136,38 +145,54 @@ func (r *Router) forgetDrained(t Table) {
 	}
 }
 
-func healthPath(routes []Route, service string) string {
-	for _, route := range routes {
-		if route.Service == service && route.HealthPath != "" {
-			return route.HealthPath
-		}
-	}
-	return ""
-}
-
 func newPaths() *paths { return &paths{routes: map[string]*route{}} }
 
-func (t *table) add(r Route) {
+func (t *table) add(r Route, s settings) {
+	if r.connections() {
+		if t.ports[r.TCP] == nil {
+			t.ports[r.TCP] = &names{hosts: map[string]*route{}, wild: map[string]*route{}}
+		}
+		t.ports[r.TCP].add(&route{Route: r, service: t.services[r.Service]})
+		return
+	}
 	p := t.any
 	if host := canonicalHost(r.Host); host != "" {
-		if t.hosts[host] == nil {
-			t.hosts[host] = newPaths()
+		names := t.hosts
+		if suffix, ok := strings.CutPrefix(host, "*"); ok {
+			names, host = t.wild, suffix
 		}
-		p = t.hosts[host]
+		if names[host] == nil {
+			names[host] = newPaths()
+		}
+		p = names[host]
 	}
-	p.routes[r.Path] = &route{Route: r, service: t.services[r.Service]}
+	p.routes[r.Path] = &route{Route: r, service: t.services[r.Service], rare: r.rare() || s.rare()}
 	p.depth = max(p.depth, strings.Count(r.Path, "/"))
 }
 
 // match finds the route for a request's host (a port is ignored) and decoded
 // path; nil if there is none. A host that has routes of its own, none of which
-// fits the path, falls back to the routes of every host.
+// fits the path, falls back to those of the wildcards, the longest first, and
+// then to the routes of every host.
 func (t *table) match(host, path string) *route {
-	if len(t.hosts) > 0 {
-		if p := t.hosts[canonicalHost(host)]; p != nil {
+	if len(t.hosts)+len(t.wild) > 0 {
+		host = canonicalHost(host)
+		if p := t.hosts[host]; p != nil {
 			if r := p.match(path); r != nil {
 				return r
 			}
+		}
+		for len(t.wild) > 0 {
+			dot := strings.IndexByte(host, '.')
+			if dot < 0 {
+				break
+			}
+			if p := t.wild[host[dot:]]; p != nil {
+				if r := p.match(path); r != nil {
+					return r
+				}
+			}
+			host = host[dot+1:]
 		}
 	}
 	if t.any == nil {

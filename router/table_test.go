@@ -45,7 +45,7 @@ func TestTheLongestMatchWins(t *testing.T) {
 			if key := r.Host + r.Path; !seen[key] {
 				seen[key] = true
 				routes = append(routes, r)
-				tab.add(r)
+				tab.add(r, settings{})
 			}
 		}
 		for range 8 {
@@ -84,7 +84,7 @@ func BenchmarkMatch(b *testing.B) {
 		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
 			tab := &table{hosts: map[string]*paths{}, any: newPaths(), services: map[string]*service{}}
 			for i := range n {
-				tab.add(Route{Host: fmt.Sprintf("host%d.localhost", i), Path: "/"})
+				tab.add(Route{Host: fmt.Sprintf("host%d.localhost", i), Path: "/"}, settings{})
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -93,5 +93,23 @@ func BenchmarkMatch(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnExactHostWinsOverTheLongestWildcardAndThatOverNone(t *testing.T) {
+	table := &table{hosts: map[string]*paths{}, wild: map[string]*paths{}, any: newPaths()}
+	for _, r := range []Route{
+		{Host: "a.b.example.com", Path: "/only"}, {Host: "*.b.example.com", Path: "/"}, {Host: "*.example.com", Path: "/"}, {Path: "/"},
+	} {
+		table.add(r, settings{})
+	}
+	for at, want := range map[string]string{
+		"a.b.example.com/only": "a.b.example.com", "a.b.example.com/else": "*.b.example.com", "A.B.Example.com:80/x": "*.b.example.com",
+		"b.example.com/": "*.example.com", "x.y.example.com/": "*.example.com", "example.com/": "", "com/": "", "other.org/": "",
+	} {
+		host, path, _ := strings.Cut(at, "/")
+		if got := table.match(host, "/"+path); got == nil || got.Host != want {
+			t.Errorf("%s leads to %v, want the route at %q", at, got, want)
+		}
 	}
 }

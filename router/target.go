@@ -11,12 +11,13 @@ import (
 
 // service is the live state behind a name in the table. It outlives tables.
 type service struct {
-	router     *Router
-	name       string
-	healthPath atomic.Value // string
-	meter      meter
-	budget     budget
-	watched    bool // somebody holds its pressure channel; guarded by Router.mu
+	router *Router
+	name   string
+	// settings are what the table says of its targets.
+	settings atomic.Pointer[settings]
+	meter    meter
+	budget   budget
+	watched  bool // somebody holds its pressure channel; guarded by Router.mu
 
 	// usable are the targets to choose among: never changed in place.
 	usable atomic.Pointer[[]*target]
@@ -45,7 +46,11 @@ type target struct {
 	kept kept // connections without a request
 
 	stop context.CancelFunc // ends the health checks
-	kick chan struct{}      // asks for a check now
+	// cut ends when the target may be kept no longer for streams: a drain's
+	// time is over.
+	cut    context.Context
+	cutNow context.CancelFunc
+	kick   chan struct{} // asks for a check now
 
 	// Guarded by service.mu.
 	health  health
@@ -55,7 +60,7 @@ type target struct {
 
 func newService(r *Router, name string) *service {
 	s := &service{router: r, name: name, changed: make(chan struct{})}
-	s.healthPath.Store("")
+	s.settings.Store(&settings{})
 	s.meter.init(r.now())
 	s.usable.Store(&[]*target{})
 	return s
@@ -107,6 +112,7 @@ func (s *service) start(want Target) *target {
 		kick:  make(chan struct{}, 1),
 		open:  map[*tunnel]struct{}{},
 	}
+	t.cut, t.cutNow = context.WithCancel(context.Background())
 	s.router.tasks.Go(func() { t.check(ctx, s.router.options.Health) })
 	return t
 }
@@ -212,6 +218,7 @@ func (s *service) close() {
 	defer s.mu.Unlock()
 	for _, t := range s.targets {
 		t.stop()
+		t.cutNow()
 		t.kept.close()
 		for tunnel := range t.open {
 			tunnel.close()

@@ -33,7 +33,10 @@ func (x *exchange) upgrade(t *target) (over bool) {
 	defer conn.Close()
 	t.answered()
 	if answer.StatusCode != http.StatusSwitchingProtocols {
-		x.relay(t, answer)
+		attempt := x.await(t)
+		defer attempt.end()
+		attempt.answered()
+		x.relay(t, answer, attempt)
 		return true
 	}
 	if !hasToken(answer.Header["Upgrade"], "websocket") {

@@ -1,0 +1,90 @@
+package router
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// origin is where requests come from, as their targets are told.
+type origin struct {
+	// peer is the other end of the connection, and client the last address on
+	// the way that is not a trusted proxy's: the same where the peer is none.
+	// Both are invalid if they are not known.
+	peer, client netip.Addr
+	trusted      bool   // the peer may say where a request came from
+	ip           string // the peer; empty if it is not known
+	proto        string // "http" or "https"
+	node         string // both in Forwarded's form (RFC 7239)
+}
+
+// originOf is the origin as the connection shows it.
+func originOf(remote string, secure bool, trusted []netip.Prefix) origin {
+	o := origin{proto: "http"}
+	if secure {
+		o.proto = "https"
+	}
+	o.node = "proto=" + o.proto
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		o.peer = at.Addr().Unmap().WithZone("")
+		o.client, o.trusted = o.peer, within(trusted, o.peer)
+		o.ip = o.peer.String()
+		if o.peer.Is6() {
+			o.node = `for="[` + o.ip + `]";` + o.node
+		} else {
+			o.node = "for=" + o.ip + ";" + o.node
+		}
+	}
+	return o
+}
+
+// told takes in what a trusted peer says of a request's way.
+func (o origin) told(h http.Header, trusted []netip.Prefix) origin {
+	if !o.trusted {
+		return o
+	}
+	hops := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		o.client = hop.Unmap()
+		if !within(trusted, o.client) {
+			break
+		}
+	}
+	return o
+}
+
+func within(prefixes []netip.Prefix, address netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// mark sets the fields that tell a target where the request came from. h holds
+// what a trusted peer has sent of them, and nothing from any other.
+func (o origin) mark(h http.Header, host string) {
+	if o.ip != "" {
+		h["X-Forwarded-For"] = []string{after(h["X-Forwarded-For"], o.ip)}
+	}
+	if len(h["X-Forwarded-Host"]) != 1 {
+		h["X-Forwarded-Host"] = []string{host}
+	}
+	if said := h["X-Forwarded-Proto"]; len(said) != 1 || (said[0] != "http" && said[0] != "https") {
+		h["X-Forwarded-Proto"] = []string{o.proto}
+	}
+	h["Forwarded"] = []string{after(h["Forwarded"], o.node+`;host="`+host+`"`)}
+}
+
+// after is one list of what was there and the last item.
+func after(before []string, last string) string {
+	if len(before) == 0 {
+		return last
+	}
+	return strings.Join(before, ", ") + ", " + last
+}
