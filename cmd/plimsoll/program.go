@@ -12,4 +12,5 @@ type Programs struct {
 	Up     func(context.Context, app.UpOptions) error
 	Engine func(context.Context, app.EngineOptions) error
 	Run    func(context.Context, app.RunOptions) error
+	Work   func(context.Context, app.WorkOptions) error
 }
