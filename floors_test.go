@@ -51,6 +51,8 @@ var rules = []rule{
 		"the router is given its table as a value"},
 	{"router/h1", append([]string{"log/slog", "sync", "time", "context", "router"}, inputOutput...), nil,
 		"the wire is bytes; who they come from and go to is the router's business"},
+	{"discovery/...", []string{"engine/...", "router/...", "platform/...", "scale/...", "control/...", "compose/...", "app/..."}, nil,
+		"discovery is given its directory as a value"},
 	{"compose/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "app/...", "api/...", "net/http"}, nil,
 		"the file is parsed into values, whatever runs on them"},
 	{"worker/...", []string{"engine/...", "control/...", "scale/...", "platform/...", "demand/...", "compose/...", "router/...", "app/...", "api/..."}, nil,

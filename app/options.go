@@ -43,6 +43,7 @@ type UpOptions struct {
 	// CertFile and KeyFile serve the AWS endpoint with TLS; required where AWS
 	// is not a loopback address.
 	CertFile, KeyFile string
+	Discovery         DiscoveryOptions
 	// Runtime is "process", "docker", "fake", or "" to choose.
 	Runtime string
 	// Load replays a traffic curve against the project: Trace names a CSV
@@ -78,16 +79,17 @@ type EngineOptions struct {
 // RunOptions are those of `plimsoll run`: the scaler alone, against the ECS
 // endpoint that the AWS environment names.
 type RunOptions struct {
-	Platform string // "ecs"
-	Cluster  string
-	File     string // compose file with the policies
-	State    string // where overrides and memory are kept; empty: not at all
-	UI       string // empty: no REST API
-	Token    string
-	Once     bool
-	DryRun   bool
-	Output   string // "table" or "json", for Once
-	Out      io.Writer
-	Version  string
-	Log      *slog.Logger
+	Platform  string // "ecs"
+	Cluster   string
+	File      string // compose file with the policies
+	State     string // where overrides and memory are kept; empty: not at all
+	UI        string // empty: no REST API
+	Token     string
+	Discovery DiscoveryOptions
+	Once      bool
+	DryRun    bool
+	Output    string // "table" or "json", for Once
+	Out       io.Writer
+	Version   string
+	Log       *slog.Logger
 }

@@ -64,7 +64,11 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.Once {
 		return once(ctx, loop, project, o)
 	}
-	return scaleOn(ctx, loop, project, o)
+	find, err := newFinder(o.Discovery, project, o.Cluster, 0, o.Log)
+	if err != nil {
+		return err
+	}
+	return scaleOn(ctx, loop, project, find, o)
 }
 
 // cooperative tells whether a service's tasks protect themselves.
@@ -125,8 +129,10 @@ func failedOf(decisions []control.Decision) error {
 
 // scaleOn runs the loop until ctx ends, with the REST API if it is asked for,
 // and prints the decisions as lines.
-func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, o RunOptions) error {
+func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, find *finder, o RunOptions) error {
 	parts := stack{log: o.Log}
+	find.serve(&parts)
+	find.start(&parts, loop)
 	ctx, shutdown := context.WithCancel(ctx)
 	defer shutdown()
 	if o.UI != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -12,6 +13,7 @@ import (
 	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
+	"plimsoll/discovery"
 	"plimsoll/engine"
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
@@ -58,6 +60,7 @@ type up struct {
 	engine   *embedded
 	platform *ecs.Cluster
 	router   *router.Router
+	finder   *finder
 	loop     *control.Loop
 	release  lateHandler // the tasks' own way to the loop
 	curve    load.Curve  // of the load, if there is to be one
@@ -87,12 +90,18 @@ func (u *up) prepare() error {
 	if err != nil {
 		return err
 	}
+	u.finder, err = newFinder(u.o.Discovery, u.project, u.project.Name, u.state.lastRun().Ports[onDNS], u.o.Log)
+	if err != nil {
+		u.listeners.close()
+		return err
+	}
 	u.run = RunFile{
 		PID: os.Getpid(), Started: time.Now(), Region: DefaultRegion, Token: u.o.Token, Ports: u.listeners.ports(),
 		UI:     "http://" + u.listeners.address(onUI),
 		Router: "http://" + u.listeners.address(onRouter),
 		AWS:    scheme(u.o.CertFile) + u.listeners.address(onAWS),
 	}
+	u.run.Ports[onDNS] = u.finder.port()
 	return nil
 }
 
@@ -119,7 +128,7 @@ func (u *up) start(ctx context.Context) error {
 		state: u.state, aws: u.listeners[onAWS], agent: u.listeners[onAgent],
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
 		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
-		drain:   func(ctx context.Context, d engine.Drain) { _ = u.router.Drain(ctx, d.TaskID) },
+		drain:   u.drain,
 		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})
 	if err != nil {
@@ -127,6 +136,7 @@ func (u *up) start(ctx context.Context) error {
 		return err
 	}
 	u.startRouter()
+	u.finder.serve(&u.stack)
 	u.watchEngine(changed)
 	if err := u.startServices(ctx, changed); err != nil {
 		return err
@@ -227,6 +237,10 @@ func (u *up) startLoop(arrivals *arrivals) error {
 		}
 	}()
 	u.router.SetTable(table(u.project, routes, u.loop.State().Cluster))
+	if u.finder != nil {
+		u.finder.unwell = u.unwell
+	}
+	u.finder.start(&u.stack, u.loop)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- u.loop.Run(ctx) }()
@@ -240,6 +254,19 @@ func (u *up) startLoop(arrivals *arrivals) error {
 		return err
 	})
 	return nil
+}
+
+// drain takes a task out of the router, DNS and Consul at once, and returns when
+// its requests have ended and nobody has its address from there any more.
+func (u *up) drain(ctx context.Context, d engine.Drain) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := u.finder.drain(ctx, d.TaskID); err != nil {
+			u.o.Log.Warn("a task is stopped although others may still know its address", "task", d.TaskID, "err", err)
+		}
+	})
+	_ = u.router.Drain(ctx, d.TaskID) // the router tells of it itself
+	both.Wait()
 }
 
 func (u *up) startDashboard() error {
@@ -266,6 +293,9 @@ func (u *up) headline() string {
 
 func (u *up) banner() {
 	_, _ = fmt.Fprintf(u.o.Out, "router        %s\nAWS endpoint  %s\ndashboard     %s\n", u.run.Router, u.run.AWS, u.run.UI)
+	if u.finder != nil && u.finder.dns != nil {
+		_, _ = fmt.Fprintf(u.o.Out, "DNS           %s (SERVICE.%s.%s)\n", u.finder.address, u.project.Name, discovery.DefaultSuffix)
+	}
 }
 
 // provider gives the engine's own key to an AWS client.

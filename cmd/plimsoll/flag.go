@@ -108,6 +108,25 @@ func (f *tlsFlags) check() error {
 	return nil
 }
 
+// discoveryFlags adds --dns and its kin.
+func discoveryFlags(cmd *cobra.Command, to *app.DiscoveryOptions) {
+	cmd.Flags().StringVar(&to.DNS, "dns", "", "address of a DNS server for the tasks (A, AAAA, SRV below CLUSTER.plimsoll.internal), such as 127.0.0.1:5300; without it there is none")
+	cmd.Flags().BoolVar(&to.Forward, "dns-forward", false, "with --dns: ask this machine's resolvers for all other names")
+	cmd.Flags().StringVar(&to.Consul, "consul", "", "URL of a Consul agent to register the tasks in, such as http://127.0.0.1:8500")
+}
+
+func checkDiscovery(o app.DiscoveryOptions) error {
+	if o.DNS != "" {
+		if err := checkAddress("dns", o.DNS); err != nil {
+			return err
+		}
+	}
+	if o.Forward && o.DNS == "" {
+		return misusef("--dns-forward is for --dns; add --dns 127.0.0.1:5300")
+	}
+	return nil
+}
+
 // checkAddress checks a listening address.
 func checkAddress(flag, address string) error {
 	_, port, err := net.SplitHostPort(address)

@@ -48,6 +48,7 @@ environment.`,
 	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
 	flags.StringVar(&o.State, "state", "", "folder where overrides and the decisions' memory are kept (without it: not at all)")
 	flags.StringVar(&o.UI, "ui", "", "address of the dashboard and the REST API (without it: none)")
+	discoveryFlags(cmd, &o.Discovery)
 	flags.BoolVar(&o.Once, "once", false, "decide once, carry it out, and exit")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "decide and tell, and change nothing")
 	_ = cmd.MarkFlagDirname("state")
@@ -68,6 +69,12 @@ func checkRun(o *app.RunOptions) error {
 		if err := checkAddress("ui", o.UI); err != nil {
 			return err
 		}
+	}
+	if err := checkDiscovery(o.Discovery); err != nil {
+		return err
+	}
+	if o.Once && o.Discovery != (app.DiscoveryOptions{}) {
+		return misusef("--dns and --consul need a scaler that stays; leave --once out")
 	}
 	if o.Output != formatTable && !o.Once {
 		return misusef("--output is for --once; add --once, or ask the running scaler: plimsoll services -o json")

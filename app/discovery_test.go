@@ -1,0 +1,44 @@
+package app
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"plimsoll"
+	"plimsoll/compose"
+	"plimsoll/discovery"
+)
+
+func TestTheDirectoryNamesTheTasksThatMayGetNewWork(t *testing.T) {
+	project := &compose.Project{Name: "shop", Services: []compose.Service{
+		{Name: "web", Scaling: compose.Scaling{Route: &compose.Route{Host: "shop.localhost", Path: "/", Port: 9090}}},
+		{Name: "mailer"},
+	}}
+	task := func(id, service string, status plimsoll.Status) plimsoll.Task {
+		return plimsoll.Task{
+			ARN: "arn:aws:ecs:us-east-1:123456789012:task/shop/" + id, Service: service, Zone: "us-east-1a", LastStatus: status, DesiredStatus: plimsoll.StatusRunning,
+			Endpoints: []plimsoll.Endpoint{{ContainerPort: 8080, Host: "127.64.1.1", Port: 32768}, {ContainerPort: 9090, Host: "127.64.1.1", Port: 32769}},
+		}
+	}
+	leaving := task("leaving", "web", plimsoll.StatusRunning)
+	leaving.DesiredStatus = plimsoll.StatusStopped
+	cluster := plimsoll.Cluster{Name: "shop", Tasks: []plimsoll.Task{
+		task("well", "web", plimsoll.StatusRunning), task("sick", "web", plimsoll.StatusRunning),
+		task("starting", "web", plimsoll.StatusPending), leaving, task("other", "unknown", plimsoll.StatusRunning),
+	}}
+	got := directory(project, cluster, func(string) map[string]bool { return map[string]bool{"sick": true} })
+	web := func(id string, healthy bool) discovery.Instance {
+		return discovery.Instance{
+			ID: id, Zone: "us-east-1a", Address: netip.MustParseAddr("127.64.1.1"), Healthy: healthy,
+			Ports: []discovery.Port{{Container: 9090, Host: 32769}, {Container: 8080, Host: 32768}},
+		}
+	}
+	want := discovery.Directory{Cluster: "shop", Services: map[string][]discovery.Instance{
+		"web": {web("well", true), web("sick", false)}, "mailer": nil,
+	}}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
