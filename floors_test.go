@@ -44,6 +44,8 @@ var rules = []rule{
 		"the engine is an ECS; who scales it is none of its business"},
 	{"engine/queue/...", []string{"net", "net/http"}, nil,
 		"the queues are state; their wire is engine/awsapi"},
+	{"engine/events/...", []string{"net", "net/http", "engine", "engine/queue/...", "engine/awsapi", "engine/ecsapi"}, nil,
+		"rules and the outbox know events as values, whatever they tell of and wherever they go"},
 	{"engine/tenants/...", []string{"net", "net/http", "engine/daemon/...", "engine/runtime/..."}, nil,
 		"tenants are a file and its bounds, whoever serves and runs them"},
 	{"engine/store/...", []string{"net", "net/http"}, nil, "the store knows keys and values only"},

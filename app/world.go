@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -14,6 +15,7 @@ import (
 	"plimsoll/engine/awsapi"
 	"plimsoll/engine/daemon"
 	"plimsoll/engine/ecsapi"
+	"plimsoll/engine/events"
 	"plimsoll/engine/queue"
 	"plimsoll/engine/runtime"
 	"plimsoll/engine/store"
@@ -30,6 +32,8 @@ type world struct {
 	block    int
 	daemon   *daemon.Daemon
 	queues   *queue.Set
+	records  *store.Log // of what is neither the machine's nor the queues'
+	rules    *events.Rules
 	runtime  runtime.Runtime
 	agent    *ecsapi.Agent
 	services []*awsapi.Service
@@ -67,16 +71,20 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	if err != nil {
 		return nil, err
 	}
+	if err := w.openRecords(o); err != nil {
+		return nil, err
+	}
 	log, err := store.Open(o.dir.path("engine"), store.Options{Log: o.log})
 	if err != nil {
 		return nil, err
 	}
+	delivery := w.newDelivery(o, log)
 	w.daemon, err = daemon.Start(ctx, daemon.Options{
 		Machine: engine.New(engine.Config{
 			Region: o.region, Account: o.account, DeregistrationDelay: o.drainTime, TaskEnv: w.agent.TaskEnv,
 			Seed: cryptorand.Text(),
 		}),
-		Store: log, Drain: o.drain, Log: o.log,
+		Store: log, Drain: o.drain, Outbox: ecsapi.NewOutbox(delivery, w.rules, o.log), Log: o.log,
 		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
 			var err error
 			w.runtime, err = makeRuntime(o, ports, sink)
@@ -93,8 +101,55 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 		return nil
 	})
 	w.parts.push("the engine", func(context.Context) error { return w.daemon.Close() })
+	w.deliver(delivery)
 	w.agent.Attach(w.daemon)
 	return w, w.serve(o)
+}
+
+// openRecords opens what is kept beside the machine and the queues.
+func (w *world) openRecords(o worldOptions) (err error) {
+	if w.records, err = store.Open(o.dir.path("records"), store.Options{Log: o.log}); err != nil {
+		return err
+	}
+	w.parts.push("the records", func(context.Context) error { return w.records.Close() })
+	w.rules, err = events.OpenRules(w.records, time.Now)
+	return err
+}
+
+// newDelivery makes what carries the engine's events to the queues.
+func (w *world) newDelivery(o worldOptions, log *store.Log) *events.Outbox {
+	return events.NewOutbox(events.OutboxOptions{
+		Rules: w.rules, Account: o.account, Region: o.region, Log: log, Send: w.sendEvents, Now: time.Now, Logs: o.log,
+	})
+}
+
+// deliver has events go out until the world is closed. What is not out by then
+// goes out after the next start.
+func (w *world) deliver(delivery *events.Outbox) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); delivery.Run(ctx) }()
+	w.parts.push("the events", func(context.Context) error { stop(); <-ended; return nil })
+}
+
+// sendEvents puts events into the queue of an ARN.
+func (w *world) sendEvents(arn string, bodies []string) error {
+	drafts := make([]queue.Draft, len(bodies))
+	for i, body := range bodies {
+		drafts[i] = queue.Draft{Body: body, Sender: "events.amazonaws.com"}
+	}
+	name := arn[strings.LastIndexByte(arn, ':')+1:]
+	results, err := w.queues.Send(name, drafts)
+	var refusal *queue.Error
+	if errors.As(err, &refusal) {
+		return fmt.Errorf("%w: %w", events.ErrNoQueue, err)
+	}
+	for _, r := range results {
+		if r.Err != nil {
+			return fmt.Errorf("%w takes it: %w", events.ErrNoQueue, r.Err)
+		}
+	}
+	return err
 }
 
 // serve makes the services over what has been opened.
@@ -105,7 +160,7 @@ func (w *world) serve(o worldOptions) error {
 	}
 	queues := awsapi.SQS(w.queues)
 	queues.Before("CreateQueue", func(_ *awsapi.Call, in any) error { return w.admitQueue(o.quota().Queues, in) })
-	w.services = []*awsapi.Service{ecs, queues, awsapi.STS()}
+	w.services = []*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules)}
 	w.api, err = awsapi.NewWorld(w.services...)
 	return err
 }

@@ -369,7 +369,7 @@ func (w *worlds) empty(ctx context.Context, key worldKey, slot *worldSlot, reaso
 }
 
 // stateFolders are a world's own.
-var stateFolders = []string{"engine", "queues", "tasks"}
+var stateFolders = []string{"engine", "queues", "records", "tasks"}
 
 // reset empties every world; the home world's hosts are put by the caller.
 func (w *worlds) reset(ctx context.Context) error {

@@ -17,7 +17,9 @@ import (
 type Codec struct {
 	unknown reflect.Type
 	ec2     bool
-	plans   sync.Map // reflect.Type → *plan
+	// text tells that times are written as ISO 8601, as events have them.
+	text  bool
+	plans sync.Map // reflect.Type → *plan
 }
 
 // NewCodec makes a codec for one service. Unknown is a pointer to the service's
@@ -38,6 +40,14 @@ func NewCodec(unknown any) *Codec {
 // to compile), with a tag where a name differs from the field's: query:"Filter",
 // xml:"reservationSet".
 func NewEC2Codec() *Codec { return &Codec{ec2: true} }
+
+// NewEventCodec makes a codec whose times are texts (ISO 8601, in milliseconds),
+// as they are in the details of events.
+func NewEventCodec(unknown any) *Codec {
+	c := NewCodec(unknown)
+	c.text = true
+	return c
+}
 
 // plan is what the codec knows of a struct type.
 type plan struct {

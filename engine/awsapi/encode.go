@@ -22,7 +22,11 @@ func (c *Codec) Encode(v any) ([]byte, error) {
 func (c *Codec) append(b []byte, v reflect.Value) ([]byte, error) {
 	switch v.Type() {
 	case timeType:
-		return appendTime(b, v.Interface().(time.Time)), nil
+		at := v.Interface().(time.Time)
+		if c.text {
+			return append(at.UTC().AppendFormat(append(b, '"'), "2006-01-02T15:04:05.000Z"), '"'), nil
+		}
+		return appendTime(b, at), nil
 	case bytesType:
 		return strconv.AppendQuote(b, base64.StdEncoding.EncodeToString(v.Bytes())), nil
 	}

@@ -27,6 +27,18 @@ type Store interface {
 	Close() error
 }
 
+// Outbox turns what changes into records that are durable with the change.
+type Outbox interface {
+	// Load takes a record of the log at the start; false: it is not the
+	// outbox's.
+	Load(key string, value []byte) (bool, error)
+	// Changed gives the records about the notices of a step, with the state
+	// after it. It must not call the daemon.
+	Changed(v engine.View, now time.Time, notices []engine.Notice) []store.Record
+	// Durable is told of the records of a commit, in the order of the commits.
+	Durable(records []store.Record)
+}
+
 // Options make a Daemon. Machine, Store and Runtime are required.
 type Options struct {
 	// Machine is a new one: Start loads it from the Store.
@@ -39,6 +51,8 @@ type Options struct {
 	// ended or ctx is done, which it is at the drain's deadline. Without a
 	// hook a task is stopped at once.
 	Drain func(ctx context.Context, d engine.Drain)
+	// Outbox, if any, tells others of what changes.
+	Outbox Outbox
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Log is for what goes wrong; nil discards it.
@@ -87,7 +101,16 @@ func start(ctx context.Context, o Options) (*Daemon, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := o.Store.Load(o.Machine.Load); err != nil {
+	load := o.Machine.Load
+	if o.Outbox != nil {
+		load = func(key string, value []byte) error {
+			if mine, err := o.Outbox.Load(key, value); mine || err != nil {
+				return err
+			}
+			return o.Machine.Load(key, value)
+		}
+	}
+	if err := o.Store.Load(load); err != nil {
 		return nil, fmt.Errorf("load the engine's state: %w", err)
 	}
 	d := &Daemon{o: o, inbox: newInbox(), commits: make(chan engine.Effects, 16)}

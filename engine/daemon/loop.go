@@ -37,6 +37,11 @@ func (d *Daemon) stepLoop() {
 		now := d.o.Now()
 		d.state.Lock()
 		fx := d.o.Machine.Step(now, events)
+		if d.o.Outbox != nil && len(fx.Notices) > 0 {
+			for _, r := range d.o.Outbox.Changed(d.o.Machine, now, fx.Notices) {
+				fx.Records = append(fx.Records, engine.Record(r))
+			}
+		}
 		d.state.Unlock()
 		if fx.Wake.IsZero() {
 			timer.Stop()
@@ -76,6 +81,9 @@ func (d *Daemon) commitLoop() {
 				d.breakDown(err)
 				continue
 			}
+		}
+		if d.o.Outbox != nil {
+			d.o.Outbox.Durable(records)
 		}
 		for _, fx := range batch {
 			d.carryOut(fx)

@@ -45,6 +45,8 @@ type Options struct {
 	Version string
 }
 
+const defaultVersion = "1.0.0"
+
 // api is what the operations share.
 type api struct {
 	engine  Engine
@@ -63,7 +65,7 @@ func New(o Options) (*awsapi.Service, error) {
 		o.Architecture = goruntime.GOARCH
 	}
 	if o.Version == "" {
-		o.Version = "1.0.0"
+		o.Version = defaultVersion
 	}
 	if o.Now == nil {
 		o.Now = time.Now
