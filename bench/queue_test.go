@@ -1,0 +1,206 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+)
+
+const (
+	queueClients = 16
+	queueFor     = 3 * time.Second // each figure is taken for so long
+)
+
+// BenchmarkQueue is the embedded queue as its clients see it: over HTTP, every
+// request signed, durable, 16 clients on connections that are kept; and the same
+// of moto_server, where it is installed, one after the other in one run.
+//
+// The client signs with the SDK's own signer and writes the JSON by hand: a whole
+// SDK client takes more of the two cores than the server that it asks.
+func BenchmarkQueue(b *testing.B) {
+	p := start(b, "engine", "--runtime", "fake")
+	own := measure(b, &queueClient{url: p.run.AWS, region: p.run.Region, keys: p.credentials()})
+	report := func(name string, figures map[string]float64) {
+		for what, n := range figures {
+			b.ReportMetric(n, name+what+"/s")
+		}
+	}
+	report("", own)
+	b.ReportMetric(0, "ns/op")
+	moto := startMoto(b)
+	if moto == nil {
+		return
+	}
+	other := measure(b, moto)
+	report("moto-", other)
+	for what, n := range other {
+		b.ReportMetric(own[what]/n, what+"-ratio")
+	}
+}
+
+// measure gives messages a second: sent in batches of ten; sent one by one;
+// received and deleted one by one; received and deleted in batches of ten.
+func measure(b *testing.B, c *queueClient) map[string]float64 {
+	b.Helper()
+	var made struct{ QueueUrl string }
+	c.must(b, "CreateQueue", `{"QueueName":"bench"}`, &made)
+	body := strings.Repeat("x", 256)
+	var batch []string
+	for i := range 10 {
+		batch = append(batch, fmt.Sprintf(`{"Id":"%d","MessageBody":%q}`, i, body))
+	}
+	in := fmt.Sprintf(`{"QueueUrl":%q`, made.QueueUrl)
+	sendTen := in + `,"Entries":[` + strings.Join(batch, ",") + `]}`
+	figures := map[string]float64{}
+	figures["send-10"] = perSecond(b, queueFor, func() (int, error) { return 10, c.call("SendMessageBatch", sendTen, nil) })
+	sendOne := in + fmt.Sprintf(`,"MessageBody":%q}`, body)
+	figures["send-1"] = perSecond(b, queueFor, func() (int, error) { return 1, c.call("SendMessage", sendOne, nil) })
+	figures["receive-delete-1"] = perSecond(b, queueFor, func() (int, error) { return c.receive(in, 1) })
+	figures["receive-delete-10"] = perSecond(b, queueFor, func() (int, error) { return c.receive(in, 10) })
+	return figures
+}
+
+// perSecond calls f from all clients for a time, and gives how much of what it
+// counts was done in a second.
+func perSecond(b *testing.B, d time.Duration, f func() (int, error)) float64 {
+	b.Helper()
+	var done atomic.Int64
+	began := time.Now()
+	stop := began.Add(d)
+	each(b, queueClients, queueClients, func() error {
+		for time.Now().Before(stop) {
+			n, err := f()
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return nil // nothing is left
+			}
+			done.Add(int64(n))
+		}
+		return nil
+	})
+	return float64(done.Load()) / time.Since(began).Seconds()
+}
+
+// receive receives up to most messages and deletes them; it gives how many.
+func (c *queueClient) receive(in string, most int) (int, error) {
+	var got struct {
+		Messages []struct{ ReceiptHandle string }
+	}
+	if err := c.call("ReceiveMessage", in+`,"MaxNumberOfMessages":`+strconv.Itoa(most)+`}`, &got); err != nil {
+		return 0, err
+	}
+	if len(got.Messages) == 0 {
+		return 0, nil
+	}
+	if most == 1 {
+		return 1, c.call("DeleteMessage", in+fmt.Sprintf(`,"ReceiptHandle":%q}`, got.Messages[0].ReceiptHandle), nil)
+	}
+	var entries []string
+	for i, m := range got.Messages {
+		entries = append(entries, fmt.Sprintf(`{"Id":"%d","ReceiptHandle":%q}`, i, m.ReceiptHandle))
+	}
+	return len(entries), c.call("DeleteMessageBatch", in+`,"Entries":[`+strings.Join(entries, ",")+`]}`, nil)
+}
+
+// queueClient speaks SQS's JSON protocol.
+type queueClient struct {
+	url, region string
+	keys        aws.CredentialsProvider
+}
+
+// queueHTTP keeps a connection for each client.
+var queueHTTP = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: queueClients}}
+
+var signer = v4.NewSigner()
+
+func (c *queueClient) call(operation, body string, into any) error {
+	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	r.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
+	keys, err := c.keys.Retrieve(context.Background())
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(body))
+	if err := signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), "sqs", c.region, time.Now()); err != nil {
+		return err
+	}
+	answer, err := queueHTTP.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK || bytes.Contains(text, []byte(`"Failed":[{`)) {
+		return fmt.Errorf("%s: %s: %s", operation, answer.Status, text)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}
+
+func (c *queueClient) must(b *testing.B, operation, body string, into any) {
+	b.Helper()
+	if err := c.call(operation, body, into); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// startMoto starts moto_server on a free port; nil where it is not installed.
+func startMoto(b *testing.B) *queueClient {
+	b.Helper()
+	path, err := exec.LookPath("moto_server")
+	if err != nil {
+		b.Log("moto_server is not installed: no comparison (pip install 'moto[server]')")
+		return nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	c := &queueClient{
+		url: "http://127.0.0.1:" + strconv.Itoa(port), region: "us-east-1",
+		keys: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		err := c.call("ListQueues", "{}", nil)
+		if err == nil {
+			return c
+		}
+		if time.Now().After(end) {
+			b.Fatalf("moto_server did not answer within a minute: %v", err)
+		}
+	}
+}
