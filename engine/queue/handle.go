@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 )
 
 const macSize = 12
@@ -21,8 +22,8 @@ func (c *Config) handle(id string, receipt uint64) string {
 // readHandle takes a receipt handle apart. One that this queue did not give is
 // refused.
 func (c *Config) readHandle(handle string) (id string, receipt uint64, err error) {
-	raw, problem := base64.StdEncoding.DecodeString(handle)
-	if problem != nil || len(raw) < macSize+8 || !hmac.Equal(raw[:macSize], c.mac(raw[macSize:])) {
+	raw, problem := base64.StdEncoding.Strict().DecodeString(handle)
+	if strings.ContainsAny(handle, "\r\n") || problem != nil || len(raw) < macSize+8 || !hmac.Equal(raw[:macSize], c.mac(raw[macSize:])) {
 		return "", 0, refuse("ReceiptHandleIsInvalid", "The input receipt handle %q is not a valid receipt handle "+
 			"of the queue %q.", handle, c.Name)
 	}
