@@ -71,6 +71,7 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	if err != nil {
 		return nil, err
 	}
+	w.parts.push("the queues' timers", func(context.Context) error { w.queues.Close(); return nil })
 	if err := w.openRecords(o); err != nil {
 		return nil, err
 	}

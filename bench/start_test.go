@@ -48,7 +48,11 @@ services:
 		var running []task
 		p.await("a running task", func() bool { running = p.running("worker"); return len(running) == 1 })
 		times = append(times, running[0].StartedAt.Sub(sent))
-		if _, err := p.sqs.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: queue.QueueUrl}); err != nil {
+		got, err := p.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl})
+		if err != nil || len(got.Messages) != 1 {
+			b.Fatalf("received %d messages: %v", len(got.Messages), err)
+		}
+		if _, err := p.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: queue.QueueUrl, ReceiptHandle: got.Messages[0].ReceiptHandle}); err != nil {
 			b.Fatal(err)
 		}
 	}
