@@ -12,6 +12,7 @@ func (p *pass) arbitrate() {
 	for i := range p.services {
 		s := &p.services[i]
 		s.hostless = s.hostless || len(p.hosts) == 0
+		p.quieten(s)
 		p.keep(s)
 		needs = needs || s.needs() > 0
 		owed = owed || s.owed() > 0
@@ -65,7 +66,22 @@ func (s *service) needs() int {
 	if s.fixed || s.hostless || s.state == nil {
 		return 0
 	}
-	return max(0, s.target()-s.count())
+	target := s.target()
+	if !s.quiet.IsZero() {
+		target = min(target, max(s.current(), s.policy.Min))
+	}
+	return max(0, target-s.count())
+}
+
+// quieten holds a service that tasks were taken from not long ago.
+func (p *pass) quieten(s *service) {
+	if p.in.Eviction.Quiet <= 0 || s.was.TakenAt.IsZero() {
+		return
+	}
+	if end := s.was.TakenAt.Add(p.in.Eviction.Quiet); p.now.Before(end) {
+		s.quiet = end
+		p.by(end)
+	}
 }
 
 // owed is how many tasks the platform has been asked for already that have no
@@ -160,7 +176,7 @@ func (p *pass) grantWants(class []int32) {
 	p.top = 0
 	for _, i := range class {
 		s := &p.services[i]
-		p.top = max(p.top, s.share()-s.weight)
+		p.top = max(p.top, s.share()-s.portion)
 		if s.needs() > 0 {
 			q.list = append(q.list, i)
 		}
@@ -247,4 +263,4 @@ func (q *queue) Pop() any {
 
 // share is the service's part of the cluster, in the dimension of which one of
 // its tasks takes most.
-func (s *service) share() float64 { return float64(s.count()) * s.weight }
+func (s *service) share() float64 { return float64(s.count()) * s.portion }

@@ -48,7 +48,11 @@ type pass struct {
 	// of the search under way.
 	fails  []plimsoll.Resources
 	popped []victim
-	order  zoneOrder
+	// taken are all victims so far; bounded tells that there would be more, and
+	// that the next pass takes them.
+	taken   int
+	bounded bool
+	order   zoneOrder
 	// top bounds what the richest of the class being served has left after
 	// giving one task.
 	top     float64
@@ -69,13 +73,16 @@ type service struct {
 	state    *plimsoll.Service // nil: not in the cluster
 	class    int32             // of equals; 0 is the highest
 	position int32             // in ranked
-	// size is what one task of it reserves; weight is that as a share of the
-	// cluster, in the dimension of which it takes most.
-	size   plimsoll.Resources
-	weight float64
-	was    ServiceMemory
-	next   ServiceMemory
-	over   Override
+	// size is what one task of it reserves; portion is that as a share of the
+	// cluster, in the dimension of which it takes most, by the service's weight.
+	size    plimsoll.Resources
+	portion float64
+	was     ServiceMemory
+	next    ServiceMemory
+	over    Override
+	// quiet is until when the service gets no more than it has, because tasks
+	// were taken from it; zero: it may grow.
+	quiet time.Time
 	// fixed services neither grow nor give way: paused, or not under control.
 	fixed bool
 	// hostless services run without container instances (Fargate).
@@ -183,6 +190,13 @@ func (p *pass) settle(s *service) {
 		}
 	}
 	s.next.Asked = s.desired
+	s.next.TakenAt = s.was.TakenAt
+	switch {
+	case s.taken > 0 && p.in.Eviction.Quiet > 0:
+		s.next.TakenAt = p.now
+	case s.quiet.IsZero():
+		s.next.TakenAt = time.Time{}
+	}
 }
 
 // unasked is how many tasks of the grant are not asked for yet.

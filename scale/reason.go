@@ -322,6 +322,17 @@ func (w *sentence) grant(p *pass, s *service) {
 		w.int(s.want)
 		w.add(": ")
 		w.shares(p, s.notes.givesTo, "gives way to ", "give way to ")
+	case s.grant < s.want && !s.quiet.IsZero() && s.grant >= max(s.current(), s.policy.Min):
+		w.add(" of ")
+		w.int(s.want)
+		w.add(": it gave way, and gets no more until ")
+		w.time(s.quiet)
+	case s.grant < s.want && p.bounded:
+		w.add(" of ")
+		w.int(s.want)
+		w.add(": ")
+		w.counted(p.taken, "task gives way", "tasks give way")
+		w.add(" in this pass, the next takes more")
 	case s.grant < s.want:
 		w.add(" of ")
 		w.int(s.want)

@@ -80,7 +80,10 @@ func (p *pass) measure() {
 		s := &p.services[i]
 		cpu := float64(s.size.CPU) / float64(max(1, p.room.whole.CPU))
 		memory := float64(s.size.Memory) / float64(max(1, p.room.whole.Memory))
-		s.weight = max(cpu, memory)
+		s.portion = max(cpu, memory)
+		if s.policy != nil && s.policy.Weight > 0 {
+			s.portion /= s.policy.Weight
+		}
 	}
 }
 

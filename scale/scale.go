@@ -24,6 +24,19 @@ type Input struct {
 	// Overrides are the floors and pauses that people have set, by service.
 	Overrides map[string]Override
 	Memory    Memory
+	Eviction  Eviction
+}
+
+// Eviction bounds how tasks are taken from services for others.
+type Eviction struct {
+	// PerPass is how many tasks one decision takes before it leaves the rest to
+	// the next; 0 is no bound. The tasks that the last place needs are taken
+	// together.
+	PerPass int
+	// Quiet is how long a service that tasks were taken from gets none above
+	// what it has and its minimum, so that it is not refilled and taken from
+	// again within that time.
+	Quiet time.Duration
 }
 
 // Policy is what the file says of one service.
@@ -32,6 +45,9 @@ type Policy struct {
 	// Priority 1 is the highest. Equal priorities are served in the order of
 	// the file.
 	Priority int
+	// Weight is the service's share against others of the same priority, when
+	// not all can be served; 0 counts as 1.
+	Weight float64
 	// Min and Max bound the count; Min is guaranteed before any want of
 	// another service is met.
 	Min, Max int
@@ -222,6 +238,8 @@ type ServiceMemory struct {
 	Asked   int `json:"asked,omitempty"`
 	// PanicAt is when the panic threshold was last reached.
 	PanicAt time.Time `json:"panicAt,omitzero"`
+	// TakenAt is when tasks were last taken for others, within Eviction.Quiet.
+	TakenAt time.Time `json:"takenAt,omitzero"`
 	// Triggers is what is remembered of triggers, by name.
 	Triggers map[string]TriggerMemory `json:"triggers,omitempty"`
 	// Spent is what was used since the period began at SpentSince.

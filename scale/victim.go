@@ -4,11 +4,19 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxLooks bounds how many services of a class are looked at for a single task
 // that would be enough, before several are taken.
 const maxLooks = 128
+
+// maxChoices bounds how many of those that would be enough are compared.
+const maxChoices = 3
+
+// nextEviction is when a decision that has reached Eviction.PerPass is made
+// again at the latest.
+const nextEviction = time.Second
 
 // victim is a task that is taken from a service.
 type victim struct {
@@ -114,6 +122,11 @@ func (p *pass) balanceZones(stops []int32) {
 // down to nothing, and equals down to their minima. Among equals a task goes
 // from a larger share to a smaller one if it stays the larger.
 func (p *pass) evict(s *service, class []int32) (int32, bool) {
+	if most := p.in.Eviction.PerPass; most > 0 && p.taken >= most {
+		p.bounded = true
+		p.by(p.now.Add(nextEviction))
+		return noHost, false
+	}
 	if p.hopeless(s) {
 		return p.level(s, class)
 	}
@@ -170,20 +183,10 @@ func (p *pass) hopeless(s *service) bool {
 // takeFrom takes tasks of one class until a host has room for s: first a
 // single one that is enough by itself, then one after the other.
 func (p *pass) takeFrom(s *service, class []int32, wants, deep bool) (int32, bool) {
-	for k, looks := len(class)-1, 0; k >= 0 && looks < maxLooks; k-- {
-		v := &p.services[class[k]]
-		if !v.gives(deep) || !v.yields(s, wants, deep) {
-			continue
-		}
-		looks++
-		if p.orderStops(v); !v.gives(deep) {
-			continue
-		}
-		if h := p.hostOf[v.stops[v.gone]]; p.suffices(s, v.stops[v.gone]) {
-			p.pop(v)
-			p.spoils(s, h)
-			return h, true
-		}
+	if v := p.single(s, class, wants, deep); v != nil {
+		h := p.hostOf[p.pop(v)]
+		p.spoils(s, h)
+		return h, true
 	}
 	for k := len(class) - 1; k >= 0; k-- {
 		v := &p.services[class[k]]
@@ -200,6 +203,38 @@ func (p *pass) takeFrom(s *service, class []int32, wants, deep bool) (int32, boo
 		}
 	}
 	return noHost, false
+}
+
+// single finds the service of a class of which one task is enough, the task
+// that it harms least: one that does not serve yet, then the youngest, then of
+// the service that comes last. It looks at a bounded number of services.
+func (p *pass) single(s *service, class []int32, wants, deep bool) *service {
+	var best *service
+	looks, choices := 0, 0
+	for k := len(class) - 1; k >= 0 && looks < maxLooks && choices < maxChoices; k-- {
+		v := &p.services[class[k]]
+		if !v.gives(deep) || !v.yields(s, wants, deep) {
+			continue
+		}
+		looks++
+		if p.orderStops(v); !v.gives(deep) || !p.suffices(s, v.stops[v.gone]) {
+			continue
+		}
+		choices++
+		if best == nil || p.lessHarm(v.stops[v.gone], best.stops[best.gone]) {
+			best = v
+		}
+	}
+	return best
+}
+
+// lessHarm tells whether the going of one task harms less than that of another.
+func (p *pass) lessHarm(a, b int32) bool {
+	x, y := &p.in.Cluster.Tasks[a], &p.in.Cluster.Tasks[b]
+	if x.Serving() != y.Serving() {
+		return !x.Serving()
+	}
+	return x.CreatedAt.After(y.CreatedAt)
 }
 
 // yields tells whether v's tasks may be taken for s.
@@ -240,6 +275,7 @@ func (p *pass) pop(v *service) int32 {
 	v.gone++
 	v.taken++
 	v.held--
+	p.taken++
 	p.depart(task, v)
 	p.popped = append(p.popped, victim{service: v.index, task: task})
 	return task
@@ -250,6 +286,7 @@ func (p *pass) unpop(v *service) {
 	v.gone--
 	v.taken--
 	v.held++
+	p.taken--
 	p.tail = max(p.tail, int(v.position)+1)
 	p.remain(v.stops[v.gone], v)
 }
@@ -291,7 +328,7 @@ func (p *pass) dispensable(s *service, task, h int32) bool {
 // level takes tasks of the equal with the largest share for s, as long as that
 // share stays no smaller than s's becomes.
 func (p *pass) level(s *service, class []int32) (int32, bool) {
-	if len(class) < 2 || p.top < s.share()+s.weight-rounding {
+	if len(class) < 2 || p.top < s.share()+s.portion-rounding {
 		return noHost, false
 	}
 	var richest *service
@@ -300,7 +337,7 @@ func (p *pass) level(s *service, class []int32) (int32, bool) {
 		if v == s || v.granted > 0 || !v.gives(false) {
 			continue
 		}
-		if v.share()-v.weight < s.share()+s.weight-rounding {
+		if v.share()-v.portion < s.share()+s.portion-rounding {
 			continue
 		}
 		if p.orderStops(v); !v.gives(false) {
@@ -315,7 +352,7 @@ func (p *pass) level(s *service, class []int32) (int32, bool) {
 	}
 	v := richest
 	p.popped = p.popped[:0]
-	for v.gives(false) && v.share()-v.weight >= s.share()+s.weight-rounding {
+	for v.gives(false) && v.share()-v.portion >= s.share()+s.portion-rounding {
 		h := p.hostOf[p.pop(v)]
 		if h != noHost && p.hosts[h].open && s.size.Fits(p.room.coming.Free(h)) {
 			p.spoils(s, h)
