@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"plimsoll"
 	"plimsoll/compose"
 	"plimsoll/scale"
 )
@@ -12,6 +13,7 @@ func policy(s compose.Service, prices compose.Prices) scale.Policy {
 	p := scale.Policy{
 		Service:   s.Name,
 		Priority:  s.Scaling.Priority,
+		Weight:    s.Scaling.Weight,
 		Min:       s.Scaling.Min,
 		Max:       s.Scaling.Max,
 		Remainder: s.Scaling.Remainder,
@@ -80,6 +82,14 @@ func trigger(t compose.Trigger) scale.Trigger {
 		}
 	}
 	return out
+}
+
+// budget is the capacity of a cluster without hosts; nil without one.
+func budget(p *compose.Project) *plimsoll.Resources {
+	if p.Budget == nil {
+		return nil
+	}
+	return &plimsoll.Resources{CPU: p.Budget.CPU, Memory: int64(p.Budget.Memory)}
 }
 
 // spend is a service's ceiling on what it uses; nil without one.

@@ -45,7 +45,7 @@ services:
 func TestThePolicyIsWhatTheFileSays(t *testing.T) {
 	got := policy(project(t, shop).Services[0], compose.Prices{})
 	want := scale.Policy{
-		Service: "web", Priority: 1, Min: 1, Max: 20, Reserved: compose.DefaultReserved,
+		Service: "web", Priority: 1, Weight: 1, Min: 1, Max: 20, Reserved: compose.DefaultReserved,
 		Triggers: []scale.Trigger{
 			{Name: "router latencyP99", Unit: "ms", Mode: scale.Ratio, Target: 250},
 			{Name: "aws-sqs-queue jobs", Unit: "messages", Mode: scale.Average, Target: 2, FailureCount: new(3)},

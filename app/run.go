@@ -14,6 +14,7 @@ import (
 	"plimsoll/compose"
 	"plimsoll/control"
 	"plimsoll/platform/ecs"
+	"plimsoll/scale"
 )
 
 // platformECS is the one platform that `plimsoll run` knows so far.
@@ -57,6 +58,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	loop, err := control.New(control.Options{
 		Platform: platform, Services: services, Dir: o.State, Tick: runTick, DryRun: o.DryRun, Log: o.Log,
+		Eviction: scale.Eviction(project.Eviction), Budget: budget(project),
 	})
 	if err != nil {
 		return err

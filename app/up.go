@@ -18,6 +18,7 @@ import (
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
 	"plimsoll/router"
+	"plimsoll/scale"
 )
 
 // Up runs a compose file on the embedded engine until ctx ends or somebody asks
@@ -224,6 +225,7 @@ func (u *up) startLoop(arrivals *arrivals) error {
 	}
 	u.loop, err = control.New(control.Options{
 		Platform: u.platform, Services: services, Dir: u.state.path("control"), Log: u.o.Log,
+		Eviction: scale.Eviction(u.project.Eviction),
 	})
 	if err != nil {
 		return err

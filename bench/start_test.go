@@ -113,7 +113,7 @@ func BenchmarkRequestAtZeroToRunning(b *testing.B) {
 func BenchmarkFiftyTasksMove(b *testing.B) {
 	p := up(b, `
 name: bench
-x-plimsoll: {hosts: {count: 5, zones: 5, cpu: 1000, memory: 1000M}}
+x-plimsoll: {hosts: {count: 5, zones: 5, cpu: 1000, memory: 1000M}, eviction: {quiet: 0s}}
 services:
   first:
     command: `+trapper+`

@@ -17,6 +17,8 @@ type Project struct {
 	Hosts     Hosts
 	Services  []Service // in the order of the file
 	Prices    Prices
+	Eviction  Eviction
+	Budget    *Budget // nil without one
 	// DeregistrationDelay is the longest time that a task which is to stop is
 	// kept for the requests that it still has.
 	DeregistrationDelay time.Duration

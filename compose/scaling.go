@@ -13,6 +13,8 @@ import (
 
 // extension is the x-plimsoll section at the top level.
 type extension struct {
+	Eviction            Eviction      `yaml:"eviction" jsonschema_description:"How tasks give way to services of higher priority."`
+	Budget              *Budget       `yaml:"budget" jsonschema_description:"The capacity to divide on a cluster without container instances (Fargate). Without it such a cluster has room for all that is wanted."`
 	Prices              Prices        `yaml:"prices" jsonschema_description:"What capacity costs in an hour, for spend.cost."`
 	Hosts               hosts         `yaml:"hosts" jsonschema_description:"The logical hosts (container instances) of the embedded engine."`
 	DeregistrationDelay time.Duration `yaml:"deregistrationDelay" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time for which a task that is to stop is kept for the requests that it still has, before it is sent the stop signal."`
@@ -23,6 +25,18 @@ type hosts struct {
 	Zones  int   `yaml:"zones" jsonschema:"default=3,minimum=1,maximum=26" jsonschema_description:"The number of availability zones that the hosts are spread over, at most one for each host."`
 	CPU    int64 `yaml:"cpu" jsonschema:"default=1024,minimum=1,maximum=1048576" jsonschema_description:"CPU units of each host; 1024 are one virtual CPU."`
 	Memory MiB   `yaml:"memory" jsonschema:"default=1024M,minimum=1" jsonschema_description:"Memory of each host."`
+}
+
+// Eviction bounds how tasks give way.
+type Eviction struct {
+	PerPass int           `yaml:"perPass" jsonschema:"default=100,minimum=1,maximum=5000" jsonschema_description:"The most tasks that give way in one decision, but for those that a single place needs; the next follows within a second."`
+	Quiet   time.Duration `yaml:"quiet" jsonschema:"default=5s,minimum=0s,maximum=1h" jsonschema_description:"How long a service that gave way gets no more than it has and its min, so that it is not refilled and taken from again at once."`
+}
+
+// Budget is the capacity of a cluster without container instances.
+type Budget struct {
+	CPU    int64 `yaml:"cpu" jsonschema:"required,minimum=1" jsonschema_description:"CPU units of all tasks together; 1024 are one virtual CPU."`
+	Memory MiB   `yaml:"memory" jsonschema:"required,minimum=1" jsonschema_description:"Memory of all tasks together."`
 }
 
 // Prices are those of one hour, in any currency.
@@ -42,7 +56,8 @@ type MiB int64
 // Scaling is the x-plimsoll section of a service: how many tasks it gets, from
 // what, and how fast.
 type Scaling struct {
-	Priority    int       `yaml:"priority" jsonschema:"default=1000,minimum=1,maximum=1000" jsonschema_description:"Who gets the capacity when it is short: 1 is the highest. Equal priorities are served in the order of the file."`
+	Priority    int       `yaml:"priority" jsonschema:"default=1000,minimum=1,maximum=1000" jsonschema_description:"Who gets the capacity when it is short: 1 is the highest. Equal priorities share by their weights."`
+	Weight      float64   `yaml:"weight" jsonschema:"default=1,exclusiveMinimum=0" jsonschema_description:"The share among services of the same priority when not all of them can have what they want: one of weight 2 gets twice the capacity of one of weight 1."`
 	Min         int       `yaml:"min" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The least number of tasks, guaranteed before any want of another service is met. Without it: deploy.replicas, else 1."`
 	Max         int       `yaml:"max" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The greatest number of tasks. A service with triggers or remainder must name it. Without it: deploy.replicas, else 1, at least min."`
 	Cooperative bool      `yaml:"cooperative" jsonschema:"default=false" jsonschema_description:"The service's tasks protect themselves while they are busy, and are never stopped by scale-in meanwhile."`

@@ -68,7 +68,7 @@ func (r *report) scalings(p *Project, root *node) map[string]*Scaling {
 	} else if top.Hosts.Zones > top.Hosts.Count && top.Hosts.Count > 0 {
 		d.at(zones, "%d zones for %d hosts leaves zones empty; allowed: 1 to %d", top.Hosts.Zones, top.Hosts.Count, top.Hosts.Count)
 	}
-	p.Prices = top.Prices
+	p.Prices, p.Eviction, p.Budget = top.Prices, top.Eviction, top.Budget
 	p.DeregistrationDelay = top.DeregistrationDelay
 	p.Hosts = Hosts{
 		Count: top.Hosts.Count, Zones: top.Hosts.Zones,

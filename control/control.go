@@ -27,6 +27,9 @@ var ErrUnknownTask = errors.New("unknown task")
 type Options struct {
 	Platform platform.Cluster
 	Services []Service
+	// Eviction and Budget are the decision's, as scale.Input has them.
+	Eviction scale.Eviction
+	Budget   *plimsoll.Resources
 	// Dir is where overrides and the decisions' memory are kept over a
 	// restart; empty keeps them in memory only.
 	Dir string

@@ -39,6 +39,7 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	state.Plan = scale.Decide(scale.Input{
 		Now: now, Cluster: decided, Policies: l.policies,
 		Readings: l.readings(now), Overrides: state.Overrides, Memory: l.memory,
+		Eviction: l.opts.Eviction, Budget: l.opts.Budget,
 	})
 	l.memory = state.Plan.Memory
 	l.history.record(now, state.Plan.Verdicts)

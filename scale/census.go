@@ -101,6 +101,14 @@ func (s *service) compareRank(o *service) int {
 // countHosts indexes the hosts; the result finds one by its ARN.
 func (p *pass) countHosts() map[string]int32 {
 	instances := p.in.Cluster.Instances
+	if len(instances) == 0 && p.in.Budget != nil {
+		// All that is not on its way to a place of its own holds a part of it.
+		p.budgeted = true
+		instances = []plimsoll.ContainerInstance{{
+			ARN: "budget", Status: plimsoll.InstanceActive, Connected: true,
+			Registered: *p.in.Budget, Remaining: *p.in.Budget,
+		}}
+	}
 	p.hosts = make([]host, len(instances))
 	byARN := make(map[string]int32, len(instances))
 	for i := range instances {
@@ -135,7 +143,11 @@ func (p *pass) countTasks(byARN map[string]int32) {
 		if !t.Live() {
 			continue
 		}
-		if h, ok := byARN[t.ContainerInstance]; ok {
+		h, ok := byARN[t.ContainerInstance]
+		if p.budgeted {
+			h, ok = 0, true
+		}
+		if ok {
 			p.hostOf[i] = h
 			used[h] = used[h].Add(t.Reserved)
 		}
@@ -202,7 +214,7 @@ func (p *pass) warmsUp(s *service, t *plimsoll.Task) bool {
 // countTask counts a task that is not leaving; it tells whether the task has a
 // host.
 func (p *pass) countTask(s *service, t *plimsoll.Task) bool {
-	placed := t.ContainerInstance != ""
+	placed := t.ContainerInstance != "" || p.budgeted
 	switch {
 	case t.Serving() && !p.warmsUp(s, t):
 		s.running++

@@ -11,8 +11,8 @@ import (
 // changed. Its time grows linearly with services, tasks and hosts.
 //
 // A cluster without a single container instance has its capacity elsewhere
-// (Fargate), or has lost it: then there is nothing to divide, and every service
-// gets what it wants.
+// (Fargate), or has lost it. With a budget that is what is divided; without one
+// every service gets what it wants.
 func Decide(in Input) Plan {
 	p := newPass(&in)
 	for i := range p.controlled() {
@@ -38,6 +38,9 @@ type pass struct {
 	tail  int
 	hosts []host
 	zones []string
+	// budgeted tells that the one host stands for Input.Budget, which every
+	// task holds a part of.
+	budgeted bool
 	// hostOf is the host of each task of the snapshot, noHost without one;
 	// ownerOf is its service, noService without one. placed are the tasks of
 	// services on hosts that stay, leaving those that have been asked to stop.

@@ -202,6 +202,9 @@ func (p *pass) shortage(s *service) string {
 		}
 		shortage := p.room.coming.Shortage(s.request())
 		words = shortage.String()
+		if p.budgeted {
+			words = "the budget of " + p.in.Budget.String() + " is used up"
+		}
 		if shortage.Fits > 0 {
 			words = "what is being freed is divided when it is free"
 		}

@@ -25,6 +25,9 @@ type Input struct {
 	Overrides map[string]Override
 	Memory    Memory
 	Eviction  Eviction
+	// Budget, if there is one, is the capacity of a cluster without container
+	// instances (Fargate), which is then divided as that of one host.
+	Budget *plimsoll.Resources
 }
 
 // Eviction bounds how tasks are taken from services for others.
@@ -42,8 +45,7 @@ type Eviction struct {
 // Policy is what the file says of one service.
 type Policy struct {
 	Service string
-	// Priority 1 is the highest. Equal priorities are served in the order of
-	// the file.
+	// Priority 1 is the highest. Equal priorities share by Weight.
 	Priority int
 	// Weight is the service's share against others of the same priority, when
 	// not all can be served; 0 counts as 1.
