@@ -79,17 +79,20 @@ type EngineOptions struct {
 // RunOptions are those of `plimsoll run`: the scaler alone, against the ECS
 // endpoint that the AWS environment names.
 type RunOptions struct {
-	Platform  string // "ecs"
-	Cluster   string
-	File      string // compose file with the policies
-	State     string // where overrides and memory are kept; empty: not at all
-	UI        string // empty: no REST API
-	Token     string
-	Discovery DiscoveryOptions
-	Once      bool
-	DryRun    bool
-	Output    string // "table" or "json", for Once
-	Out       io.Writer
-	Version   string
-	Log       *slog.Logger
+	Platform string // "ecs"
+	Cluster  string
+	File     string // compose file with the policies
+	State    string // where overrides and memory are kept; empty: not at all
+	// EventsQueue is the queue that tells of the cluster's changes: its URL, or
+	// the name of one that is made, with its rule. Empty: the loop only looks.
+	EventsQueue string
+	UI          string // empty: no REST API
+	Token       string
+	Discovery   DiscoveryOptions
+	Once        bool
+	DryRun      bool
+	Output      string // "table" or "json", for Once
+	Out         io.Writer
+	Version     string
+	Log         *slog.Logger
 }

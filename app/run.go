@@ -23,8 +23,8 @@ const platformECS = "ecs"
 // onceWait bounds the one pass of `plimsoll run --once`.
 const onceWait = 2 * time.Minute
 
-// runTick is the longest time between two looks at a cluster on AWS. Nothing
-// there wakes the loop, and a look is some eight calls to an API that allows
+// runTick is the longest time between two looks at a cluster on AWS. Without an
+// events queue nothing there wakes the loop, and a look is some eight calls to an API that allows
 // about 20 a second.
 const runTick = 5 * time.Second
 
@@ -43,8 +43,9 @@ func Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	changed := make(chan struct{}, 1)
 	platform, err := ecs.New(ctx, ecs.Options{
-		Cluster: o.Cluster, Log: o.Log,
+		Cluster: o.Cluster, Changed: changed, Log: o.Log,
 		// Reading the protection is a call to AWS for every 100 tasks: it is
 		// read of those services only that are said to use it.
 		Protected: func(service string) bool { return cooperative(project, service) },
@@ -71,6 +72,26 @@ func Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	return scaleOn(ctx, loop, project, find, o)
+}
+
+// hear has the loop woken by what the events queue brings; stop ends that.
+func hear(ctx context.Context, o RunOptions, changed chan struct{}) (stop func(), err error) {
+	events, err := ecs.NewEvents(ctx, ecs.EventsOptions{Queue: o.EventsQueue, Cluster: o.Cluster, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	setup, cancel := context.WithTimeout(ctx, onceWait)
+	defer cancel()
+	if err := events.Ensure(setup); err != nil {
+		return nil, fmt.Errorf("--events-queue %q: %w", o.EventsQueue, err)
+	}
+	ctx, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		events.Listen(ctx, func() { signal(changed) })
+	}()
+	return func() { end(); <-ended }, nil
 }
 
 // cooperative tells whether a service's tasks protect themselves.

@@ -1,0 +1,61 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	platformecs "plimsoll/platform/ecs"
+)
+
+func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
+	s := newEngine(t, t.TempDir())
+	c := s.config("us-east-1")
+	other := "other"
+	_, err := ecs.NewFromConfig(c).CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: &other})
+	s.must(err)
+	heard := make(chan struct{}, 100)
+	events := func(cluster string) *platformecs.Events {
+		e, err := platformecs.NewEvents(t.Context(), platformecs.EventsOptions{
+			Queue: "plimsoll-" + cluster, Cluster: cluster, Endpoint: s.url, Region: c.Region, Credentials: c.Credentials,
+		})
+		s.must(err)
+		return e
+	}
+	mine, others := events("default"), events(other)
+	for range 2 { // it can be said again
+		s.must(mine.Ensure(t.Context()))
+	}
+	s.must(others.Ensure(t.Context()))
+	s.must(events("default").Ensure(t.Context())) // and by the next process
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { mine.Listen(ctx, func() { heard <- struct{}{} }); close(done) }()
+	s.run(ecs.NewFromConfig(c))
+	select {
+	case <-heard:
+	case <-time.After(30 * time.Second):
+		t.Error("nothing was heard of the task")
+	}
+	cancel()
+	<-done
+	rules, err := eventbridge.NewFromConfig(c).ListRules(t.Context(), &eventbridge.ListRulesInput{NamePrefix: aws.String("plimsoll-")})
+	s.must(err)
+	if len(rules.Rules) != 2 {
+		t.Errorf("rules %+v", rules.Rules)
+	}
+	queues := sqs.NewFromConfig(c)
+	url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-other")})
+	s.must(err)
+	got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+	s.must(err)
+	if n := got.Attributes["ApproximateNumberOfMessages"]; n != "0" {
+		t.Errorf("the other cluster was told of %s changes that are not its own", n)
+	}
+}
