@@ -72,7 +72,7 @@ func (r *Router) serveConn(conn net.Conn) {
 	c.now = r.clock()
 	// What a trusted peer says of the origin has to be taken in: not plain.
 	if trusted || c.serve() {
-		r.full.give(&handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn), http2: bytes.HasPrefix(c.bytes(), []byte(preface))})
+		r.full.give(&handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn)})
 		c.forget()
 		return
 	}
@@ -118,7 +118,7 @@ func (c *client) setOrigin(from net.Addr, secure bool) (trusted bool) {
 // serve answers requests until the connection is at its end, or is to go to
 // net/http, which it reports.
 func (c *client) serve() (handOver bool) {
-	limit := readHeaderTimeout
+	limit := c.router.options.HeadTimeout
 	for first := true; ; first = false {
 		state := c.await(first, limit)
 		if state != ready {
@@ -174,7 +174,7 @@ func (c *client) await(first bool, limit time.Duration) arrived {
 				}
 			}
 			if parsed == 0 {
-				c.readBy.Store(c.router.clock() + int64(readHeaderTimeout))
+				c.readBy.Store(c.router.clock() + int64(c.router.options.HeadTimeout))
 			}
 			parsed = len(b)
 		}
@@ -204,6 +204,7 @@ func (c *client) object(err error) {
 		return
 	}
 	c.router.refused.Add(1)
+	c.replied, c.isHead = false, false
 	c.scratch = scratches.Get().(*scratch)
 	c.page(e.Status, e.Reason, true)
 	c.release()
@@ -282,6 +283,7 @@ func (c *client) watch() (context.Context, func()) {
 		c.waits.Store(0)
 		c.left.Store(nil)
 		cancel()
+		c.now = c.router.clock()
 	}
 }
 

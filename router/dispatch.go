@@ -65,6 +65,7 @@ type dispatch struct {
 	tunnel  bool // it has become a WebSocket
 	sent    int  // attempts
 	resent  int
+	insist  bool // the last target may be tried again, if there is no other
 }
 
 // sender sends one request; an HTTP/1.1 client's own connection is one, and an
@@ -87,6 +88,10 @@ func (d *dispatch) run(s sender) {
 	var tried []*target
 	for {
 		t := d.service.acquire(tried)
+		if t == nil && d.insist {
+			t = d.service.acquire(nil)
+		}
+		d.insist = false
 		if t == nil {
 			// Taken before the look that counts, so that no change is missed.
 			changed := d.service.change()
@@ -171,6 +176,8 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 		code := http.StatusBadRequest
 		if e := (*h1.Error)(nil); errors.As(err, &e) {
 			code, err = e.Status, e
+		} else if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			code = http.StatusRequestEntityTooLarge
 		}
 		s.fail(code, "the request's body cannot be read: "+err.Error())
 		return true
@@ -184,10 +191,13 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 		if connectionRefused(err) || d.mayResend() {
 			return false
 		}
+	case unreadable:
+		t.failed(err, false)
 	case broken:
 		t.failed(err, false)
 		if repeatable && d.resent < resends && d.mayResend() {
 			d.resent++
+			d.insist = true
 			return false
 		}
 	}

@@ -25,7 +25,18 @@ type exchange struct {
 
 // ServeHTTP sends the request to a target of the service that its host and path
 // belong to.
-func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) { r.exchange(w, request) }
+
+// serveFull is the handler of the router's own server.
+func (r *Router) serveFull(w http.ResponseWriter, request *http.Request) {
+	if r.exchange(w, request) == statusClientGone {
+		// Or net/http would answer with 200 for a handler that says nothing.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// exchange answers a request, and gives the status that is counted.
+func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status int) {
 	x := &exchange{dispatch: dispatch{router: r}, w: w, request: request, grpc: isGRPC(request)}
 	route, no := r.admit(&arrival{
 		method: request.Method, host: request.Host, path: request.URL.Path, query: request.URL.RawQuery,
@@ -33,7 +44,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	})
 	if no != nil {
 		x.refuse(no.code, no.reason, no.last)
-		return
+		return no.code
 	}
 	x.service, x.route = route.service, route
 	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
@@ -47,9 +58,17 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if x.out = x.outgoing(); x.out == nil {
 		r.refused.Add(1)
 		x.fail(http.StatusBadRequest, unstrippable(route))
-		return
+		return x.status
+	}
+	if limit := r.options.MaxBody; limit > 0 {
+		if request.ContentLength > limit {
+			x.fail(http.StatusRequestEntityTooLarge, tooLarge(limit))
+			return x.status
+		}
+		request.Body = http.MaxBytesReader(w, request.Body, limit)
 	}
 	x.run(x)
+	return x.status
 }
 
 // watch gives the request's own context, which net/http ends.

@@ -20,6 +20,9 @@ var scratches = sync.Pool{New: func() any {
 // maxProvisional is the greatest number of 1xx answers to one request.
 const maxProvisional = 16
 
+// errUnreadable marks an answer that is not as it should be.
+var errUnreadable = errors.New("the answer cannot be read")
+
 // tokenField is TokenField as h1 looks for it.
 var tokenField = strings.ToLower(TokenField)
 
@@ -52,7 +55,7 @@ func (c *client) prepare(raw []byte) bool {
 	q := &c.request
 	target := q.Target
 	if limit := c.router.options.MaxBody; limit > 0 && q.Length > limit {
-		c.fail(http.StatusRequestEntityTooLarge, fmt.Sprintf("the request's body is larger than %d bytes", limit))
+		c.fail(http.StatusRequestEntityTooLarge, tooLarge(limit))
 		return false
 	}
 	if c.route.Strip {
@@ -83,6 +86,10 @@ func (c *client) prepare(raw []byte) bool {
 	return true
 }
 
+func tooLarge(limit int64) string {
+	return fmt.Sprintf("the request's body is larger than %d bytes", limit)
+}
+
 // strip takes the route's prefix off the target, whose path is raw.
 func (c *client) strip(raw []byte) ([]byte, bool) {
 	prefix := strings.TrimSuffix(c.route.Path, "/")
@@ -104,10 +111,11 @@ func appendFields(b []byte, f *h1.Fields, drop func(f *h1.Fields, i int) bool) [
 	return append(b, f.Lines(run, f.Len())...)
 }
 
-// dropFromRequest tells whether a field is the router's own to set, or for it
+func dropFromRequest(f *h1.Fields, i int) bool { return ownField(f.Name(i)) }
+
+// ownField tells whether a request's field is the router's own to set, or for it
 // alone.
-func dropFromRequest(f *h1.Fields, i int) bool {
-	name := f.Name(i)
+func ownField(name []byte) bool {
 	switch name[0] | 0x20 {
 	case 'x', 'f':
 		return forwarding(text(name)) || h1.Is(name, tokenField)
@@ -177,22 +185,22 @@ func (c *client) sendAndRead(u *upstream) error {
 		}
 		switch {
 		case err != nil:
-			return err
+			return fmt.Errorf("%w: %w", errUnreadable, err)
 		case n == 0:
 			if !u.room(h1.MaxHead) {
-				return errors.New("the head of the answer is too large")
+				return fmt.Errorf("%w: its head is too large", errUnreadable)
 			}
 			if err := u.fill(&c.gone); err != nil {
 				return err
 			}
 		case u.answer.Status == http.StatusSwitchingProtocols:
-			return errors.New("it switched protocols unasked")
+			return fmt.Errorf("%w: it switches protocols unasked", errUnreadable)
 		case u.answer.Status >= 200:
 			u.from += n
 			return nil
 		default:
 			if provisional++; provisional > maxProvisional {
-				return errors.New("it sent too many provisional answers")
+				return fmt.Errorf("%w: too many provisional ones come before it", errUnreadable)
 			}
 			if err := c.provisional(u, n); err != nil {
 				return err
@@ -214,6 +222,8 @@ func (c *client) whyUnanswered(err error) failure {
 		return clientGone
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return timedOut
+	case errors.Is(err, errUnreadable):
+		return unreadable
 	}
 	return broken
 }

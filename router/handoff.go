@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -64,7 +65,8 @@ type handedConn struct {
 	net.Conn
 	read   []byte // before it was handed over, and not given yet
 	secure bool
-	http2  bool
+	begun  bool
+	http2  bool // its first bytes are HTTP/2's preface
 
 	stopped  atomic.Bool
 	refused  bool
@@ -79,13 +81,17 @@ var poison = []byte("\x00\r\n\r\n")
 func (c *handedConn) Read(p []byte) (int, error) {
 	if c.refused {
 		if len(c.left) == 0 {
-			return 0, net.ErrClosed
+			return c.discard()
 		}
 		n := copy(p, c.left)
 		c.left = c.left[n:]
 		return n, nil
 	}
 	n, err := c.readOn(p)
+	if !c.begun && n > 0 {
+		c.begun = true
+		c.http2 = bytes.HasPrefix(p[:n], []byte(preface)[:min(n, len(preface))]) && n > 1
+	}
 	if c.http2 || c.stopped.Load() {
 		return n, err
 	}
@@ -97,6 +103,17 @@ func (c *handedConn) Read(p []byte) (int, error) {
 	m := copy(p[good:], poison)
 	c.left = poison[m:]
 	return good + m, nil
+}
+
+// discard reads what follows on a refused request until the connection ends: a
+// request before it may still be under way, and its client is there.
+func (c *handedConn) discard() (int, error) {
+	var b [512]byte
+	for {
+		if _, err := c.Conn.Read(b[:]); err != nil {
+			return 0, err
+		}
+	}
 }
 
 func (c *handedConn) readOn(p []byte) (int, error) {

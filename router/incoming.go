@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -111,6 +112,7 @@ func (b *incoming) gather(c *client) bool {
 			}
 			return false
 		}
+		c.now = c.router.clock()
 	}
 	b.whole = c.in[c.from+c.head : end]
 	return true
@@ -279,7 +281,7 @@ func (b *incoming) copyChunks(c *client, u *upstream) error {
 			return b.lost(&h1.Error{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("it is larger than %d bytes", limit)})
 		}
 		if out = appendChunk(out, data); b.chunks.Done() {
-			out = appendLastChunk(out, &b.chunks)
+			out = appendLastChunk(out, b.chunks.Trailer(), ownField)
 		}
 		if held.out = out; len(out) > 0 {
 			if err := u.write(out, nil); err != nil {
@@ -322,7 +324,18 @@ func appendChunk(b, data []byte) []byte {
 	return append(append(b, data...), "\r\n"...)
 }
 
-// appendLastChunk appends the end of a body with its trailer.
-func appendLastChunk(b []byte, chunks *h1.Chunks) []byte {
-	return append(append(append(b, "0\r\n"...), chunks.Trailer()...), "\r\n"...)
+// appendLastChunk appends the end of a body with its trailer, but for the fields
+// that drop names.
+func appendLastChunk(b, trailer []byte, drop func(name []byte) bool) []byte {
+	b = append(b, "0\r\n"...)
+	for len(trailer) > 0 {
+		end := bytes.IndexByte(trailer, '\n') + 1
+		if name, _, _ := bytes.Cut(trailer[:end], colon); drop == nil || !drop(name) {
+			b = append(b, trailer[:end]...)
+		}
+		trailer = trailer[end:]
+	}
+	return append(b, "\r\n"...)
 }
+
+var colon = []byte{':'}

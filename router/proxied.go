@@ -23,7 +23,7 @@ func (r *Router) behindProxy(l net.Listener) net.Listener {
 	}
 	return &proxyproto.Listener{
 		Listener:          l,
-		ReadHeaderTimeout: readHeaderTimeout,
+		ReadHeaderTimeout: r.options.HeadTimeout,
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			peer, err := netip.ParseAddrPort(o.Upstream.String())
 			if err == nil && within(r.options.ProxyFrom, peer.Addr().Unmap()) {

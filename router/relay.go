@@ -38,7 +38,7 @@ const (
 func (c *client) relay(u *upstream) {
 	a := &u.answer
 	c.body.answered.Store(true)
-	c.status, c.replied = a.Status, true
+	c.status = a.Status
 	how := byClose
 	drop := dropNothing
 	switch {
@@ -88,7 +88,10 @@ func (c *client) broke(u *upstream, err error) {
 		return
 	}
 	u.target.failed(err, false)
-	c.status = http.StatusBadGateway
+	if c.status = http.StatusBadGateway; !c.replied {
+		c.reuse = true
+		c.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave an answer that cannot be read: %v", u.target.ID, c.service.name, err))
+	}
 }
 
 func dropNothing(*h1.Fields, int) bool { return false }
@@ -111,6 +114,7 @@ func (c *client) relayBody(u *upstream, how ending) error {
 
 // give writes to the client.
 func (c *client) give(head, body []byte) error {
+	c.replied = true
 	if err := c.write(head, body); err != nil {
 		return fmt.Errorf("%w: %w", errClient, err)
 	}
@@ -192,7 +196,7 @@ func (c *client) relayChunks(u *upstream) error {
 		}
 		b := appendChunk(c.reply, data)
 		if c.chunks.Done() {
-			b = appendLastChunk(b, &c.chunks)
+			b = appendLastChunk(b, c.chunks.Trailer(), nil)
 		}
 		c.reply = b
 		if err := c.give(b, nil); err != nil {

@@ -21,6 +21,7 @@ const (
 	clientGone                  // the client went away
 	badBody                     // the client sent a body that cannot be read
 	timedOut                    // sent, and no answer in time
+	unreadable                  // sent, and the answer is not HTTP as it should be
 	broken                      // sent, and the connection ended before the answer
 )
 

@@ -108,6 +108,9 @@ type Options struct {
 	// ResponseTimeout bounds the time from the end of the request to the head
 	// of the target's answer. Default 60 s; under 0 there is no bound.
 	ResponseTimeout time.Duration
+	// HeadTimeout bounds the time from the first byte of a request to the end
+	// of its head. Default 10 s.
+	HeadTimeout time.Duration
 	// BodyTimeout bounds the time in which a piece of a body, up to 128 KiB,
 	// must come from a client or be taken by one. Default 60 s.
 	BodyTimeout time.Duration
@@ -220,6 +223,9 @@ func (o Options) withDefaults() Options {
 		o.Listen = func(port int) (net.Listener, error) {
 			return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}
+	}
+	if o.HeadTimeout <= 0 {
+		o.HeadTimeout = 10 * time.Second
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = time.Minute

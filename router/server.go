@@ -15,9 +15,8 @@ import (
 
 // Time-outs and bounds of the router's server.
 const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 75 * time.Second
-	maxHeaderBytes    = h1.MaxHead
+	idleTimeout    = 75 * time.Second
+	maxHeaderBytes = h1.MaxHead
 	// acceptPause is a rest when the process has no more file descriptors.
 	acceptPause = 10 * time.Millisecond
 )
@@ -31,8 +30,8 @@ func (r *Router) fullServer() *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           r,
-		ReadHeaderTimeout: readHeaderTimeout,
+		Handler:           http.HandlerFunc(r.serveFull),
+		ReadHeaderTimeout: r.options.HeadTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         &protocols,

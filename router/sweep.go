@@ -28,8 +28,10 @@ func (r *Router) unwatchSocket(s *socket) {
 // kept too long, until ctx ends.
 func (r *Router) sweep(ctx context.Context) {
 	every := sweepEvery
-	if limit := r.options.ResponseTimeout; limit > 0 {
-		every = min(every, max(limit/4, time.Millisecond))
+	for _, limit := range []time.Duration{r.options.ResponseTimeout, r.options.HeadTimeout, r.options.BodyTimeout} {
+		if limit > 0 {
+			every = min(every, max(limit/4, time.Millisecond))
+		}
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -65,6 +65,9 @@ func (f *Follower) step(p []byte) (n int, err error) {
 	if f.head+len(f.line)+max(end, 0) > MaxHead || end < 0 && f.head+len(f.line)+len(p) > MaxHead {
 		return 0, errHead
 	}
+	if f.state == atRequest && len(f.line) == 0 && classes[p[0]]&token == 0 {
+		return 0, errMethod // whether or not its line ever ends
+	}
 	if end < 0 {
 		f.line = append(f.line, p...)
 		return len(p), nil

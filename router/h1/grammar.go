@@ -47,6 +47,7 @@ var (
 	errName    = bad("a field's name is not a token: it is empty, or has a space or another character that is not allowed before its colon")
 	errFolded  = bad("a header line is folded: it begins with a space or a tab")
 	errValue   = bad("a field's value has a control character")
+	errMethod  = bad("the request does not begin with a method")
 	errHead    = &Error{Status: 431, Reason: fmt.Sprintf("the head is larger than %d bytes", MaxHead)}
 	errFields  = &Error{Status: 431, Reason: fmt.Sprintf("the head has more than %d fields", MaxFields)}
 	errTarget  = &Error{Status: 414, Reason: fmt.Sprintf("the request's target is longer than %d bytes", MaxTarget)}

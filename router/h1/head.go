@@ -13,6 +13,7 @@ const (
 	Host
 	ContentLength
 	Expect
+	Trailer
 	// HopByHop is any field for one connection without a kind of its own,
 	// those that Connection names included.
 	HopByHop
@@ -113,7 +114,7 @@ func (f *framing) take(name, value []byte) (Kind, error) {
 			return Upgrade, nil
 		}
 		if Is(name, "trailer") {
-			return HopByHop, nil
+			return Trailer, nil
 		}
 	case 10:
 		if Is(name, "connection") {

@@ -79,7 +79,7 @@ func partialRequest(b []byte) error {
 		return errTarget
 	}
 	if len(b) > 0 && classes[b[0]]&token == 0 {
-		return bad("the request does not begin with a method")
+		return errMethod
 	}
 	return nil
 }
