@@ -5,6 +5,7 @@ import (
 
 	"plimsoll"
 	"plimsoll/engine"
+	"plimsoll/place"
 )
 
 // before is what a step began with, as far as the invariants compare.
@@ -34,6 +35,60 @@ func snapshot(m *engine.Machine) before {
 		b.draining[i.ARN] = i.Status == plimsoll.InstanceDraining
 	}
 	return b
+}
+
+// leaving tells whether the task had taken itself off.
+func (b before) leaving(service, id string) bool {
+	s := b.services[service]
+	return s != nil && slices.ContainsFunc(s.Leaves, func(l engine.Leave) bool { return l.Task == id })
+}
+
+// may tells whether the task's terms let it on the host.
+func (c *cluster) may(t *engine.Task, i *engine.ContainerInstance) bool {
+	group, grouped := i.Attributes[engine.AttributeGroup]
+	if t.Target != "" && t.Target != i.ARN || t.CapacityProvider != "" && grouped && group != "asg-"+t.CapacityProvider {
+		return false
+	}
+	s, ok := c.m.Service("", t.Service)
+	if !ok || t.Service == "" {
+		return true
+	}
+	for _, constraint := range s.Constraints {
+		if constraint.Expression == onSSD && i.Attributes["disk"] != "ssd" {
+			return false
+		}
+		if constraint.Type == place.DistinctInstance && slices.ContainsFunc(c.m.Tasks(""), func(o *engine.Task) bool {
+			return o.ID != t.ID && alive(o) && o.Service == t.Service && o.ContainerInstance == i.ARN
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkTerms: what was placed in this step is where its terms let it be, and a
+// daemon has no two tasks that stay on one host.
+func (c *cluster) checkTerms(b before) {
+	c.t.Helper()
+	daemons := map[string]bool{}
+	for _, t := range c.m.Tasks("") {
+		if !alive(t) {
+			continue
+		}
+		if t.Target != "" && staying(t) {
+			if key := t.Service + " on " + t.Target; daemons[key] {
+				c.t.Fatalf("the daemon %s has two tasks", key)
+			} else {
+				daemons[key] = true
+			}
+		}
+		if was := b.tasks[t.ID]; t.ContainerInstance == "" || was != nil && was.ContainerInstance != "" {
+			continue
+		}
+		if i, ok := c.m.Instance("", t.ContainerInstance); ok && !c.may(t, i) {
+			c.t.Fatalf("task %s of %s was placed on %s, where its terms do not let it be", t.ID, t.Service, i.Name)
+		}
+	}
 }
 
 func alive(t *engine.Task) bool { return t.LastStatus != plimsoll.StatusStopped }
@@ -113,8 +168,8 @@ func (c *cluster) checkWaiting(b before) {
 			continue
 		}
 		s, _ := c.m.Service("", w.Service)
-		if c.now.Before(s.RetryAt) {
-			continue
+		if c.now.Before(s.RetryAt) || w.CapacityProvider != "" {
+			continue // in a strategy, those of one provider wait in line
 		}
 		for _, i := range c.m.Instances("") {
 			if i.Status != plimsoll.InstanceActive {
@@ -128,7 +183,7 @@ func (c *cluster) checkWaiting(b before) {
 				}
 			}
 			open := !slices.ContainsFunc(w.FixedPorts, func(p int) bool { return slices.Contains(ports, p) })
-			if w.Reserved.Fits(free) && open {
+			if w.Reserved.Fits(free) && open && c.may(w, i) {
 				c.t.Fatalf("task %s of %s (priority %d) waits though %s had room for it", w.ID, w.Service, w.Priority, i.Name)
 			}
 		}
@@ -140,7 +195,7 @@ func (c *cluster) checkWaiting(b before) {
 func (c *cluster) checkRollout(b before) {
 	c.t.Helper()
 	for _, s := range c.m.Services("") {
-		if s.Status != "ACTIVE" {
+		if s.Status != "ACTIVE" || s.Scheduling == engine.Daemon {
 			continue
 		}
 		running, pending := c.m.ServiceCounts("", s.Name)
@@ -154,7 +209,7 @@ func (c *cluster) checkRollout(b before) {
 			case was == nil:
 				made++
 			case !staying(was) || staying(t) || was.LastStatus != plimsoll.StatusRunning:
-			case t.StopCode != "ServiceSchedulerInitiated":
+			case t.StopCode != "ServiceSchedulerInitiated" || b.leaving(s.Name, t.ID):
 				otherStopped++
 			case was.Deployment != s.Deployments[0].ID || c.isDraining(was.ContainerInstance):
 				oldStopped++
@@ -192,7 +247,7 @@ func (c *cluster) checkBounds() {
 	}
 	for _, s := range c.m.Services("") {
 		running, pending := c.m.ServiceCounts("", s.Name)
-		if s.Status != "ACTIVE" || c.now.Before(s.RetryAt) {
+		if s.Status != "ACTIVE" || c.now.Before(s.RetryAt) || s.Scheduling == engine.Daemon || s.Deployments[0].RolloutState == "FAILED" {
 			continue
 		}
 		most := s.Desired * s.MaximumPercent / 100

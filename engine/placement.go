@@ -143,12 +143,12 @@ type lines []*service
 
 func (l lines) Len() int { return len(l) }
 func (l lines) Less(i, j int) bool {
-	if l[i].daemon() != l[j].daemon() {
-		return l[i].daemon() // the first to come and the last to go
-	}
 	a, b := l[i].waiting[0], l[j].waiting[0]
 	if by := cmp.Compare(a.Priority, b.Priority); by != 0 {
 		return by < 0
+	}
+	if l[i].daemon() != l[j].daemon() {
+		return l[i].daemon() // of equals, a daemon is the first to come
 	}
 	return a.Seq < b.Seq
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
+	"plimsoll/place"
 )
 
 // chaos drives a cluster with whatever people, programs and the machine may do,
@@ -39,6 +41,7 @@ func (c *chaos) happen(e engine.Event) engine.Effects {
 	c.checkWaiting(c.b)
 	c.checkRollout(c.b)
 	c.checkBounds()
+	c.checkTerms(c.b)
 	if c.steps++; c.steps%4 == 0 { // the dearest of the checks
 		c.checkDisk()
 	}
@@ -89,6 +92,15 @@ func (c *chaos) pick(label string, list []string) string {
 	return rapid.SampledFrom(list).Draw(c.t, label)
 }
 
+// host is any of the hosts.
+func (c *chaos) host() *engine.ContainerInstance {
+	all := c.m.Instances("")
+	if len(all) == 0 {
+		c.t.Skip("no host")
+	}
+	return rapid.SampledFrom(all).Draw(c.t, "host")
+}
+
 func (c *chaos) serviceNames() []string {
 	var names []string
 	for _, s := range c.m.Services("") {
@@ -137,8 +149,61 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 			n := number("desired", 0, 6)
 			c.call(engine.UpdateService{Service: c.pick("service", c.serviceNames()), Desired: &n})
 		},
+		"create a service with terms": func() { c.call(c.choosy()) },
+		"change an attribute": func() {
+			i := c.host()
+			name := rapid.SampledFrom([]string{"disk", engine.AttributeGroup}).Draw(c.t, "attribute")
+			value := rapid.SampledFrom([]string{"ssd", "tape", "asg-a", "asg-b"}).Draw(c.t, "value")
+			if _, there := i.Attributes[name]; there && rapid.Bool().Draw(c.t, "take it off") {
+				c.call(engine.DeleteAttributes{Attributes: []engine.Attribute{{Name: name, Target: i.ARN}}})
+				return
+			}
+			c.call(engine.PutAttributes{Attributes: []engine.Attribute{{Name: name, Value: &value, Target: i.ARN}}})
+		},
+		"register a host": func() {
+			c.call(engine.RegisterInstance{Resources: plimsoll.Resources{CPU: 700, Memory: 700}})
+		},
+		"deregister a host": func() {
+			i := c.host()
+			c.call(engine.DeregisterInstance{Instance: i.ARN, Force: rapid.Bool().Draw(c.t, "force")})
+		},
+		"start a task on a host": func() {
+			i := c.host()
+			c.call(engine.StartTask{TaskDefinition: family(), Instances: []string{i.ARN}})
+		},
+		"a worker takes itself off": func() {
+			id := c.workers(1)[0]
+			s, _ := c.m.Service("", c.task(id).Service)
+			if s == nil || s.Desired == 0 {
+				c.t.Skip("nothing to take off")
+			}
+			n := max(0, s.Desired-number("less", 0, 1))
+			if rapid.Bool().Draw(c.t, "unknown") {
+				c.call(engine.UpdateService{Service: s.Name, Desired: &n})
+				return
+			}
+			c.call(engine.UpdateService{Service: s.Name, Desired: &n, Caller: id})
+		},
+		"delete definitions": func() {
+			var inactive []string
+			for _, d := range c.m.TaskDefinitions() {
+				if d.Status != "ACTIVE" {
+					inactive = append(inactive, d.ARN)
+				}
+			}
+			c.call(engine.DeleteTaskDefinitions{TaskDefinitions: []string{c.pick("definition", inactive)}})
+		},
+		"replace a definition": func() {
+			d, _ := c.m.TaskDefinition(family())
+			c.call(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: d.Family, Containers: d.Containers}})
+			c.call(engine.DeregisterTaskDefinition{TaskDefinition: d.ARN})
+		},
 		"deploy service": func() {
-			c.call(engine.UpdateService{Service: c.pick("service", c.serviceNames()), TaskDefinition: family(), ForceNewDeployment: true})
+			name, with := c.pick("service", c.serviceNames()), family()
+			if name == "agent" {
+				with = "small" // with a fixed port it would keep all others out
+			}
+			c.call(engine.UpdateService{Service: name, TaskDefinition: with, ForceNewDeployment: true})
 		},
 		"delete service": func() {
 			name, force := c.pick("service", c.serviceNames()), rapid.Bool().Draw(c.t, "force")
@@ -174,7 +239,7 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 			c.call(engine.TagResource{ARN: c.task(c.pick("task", c.taskIDs())).ARN, Remove: []string{plimsoll.TagReleased}})
 		},
 		"drain or open host": func() {
-			i := rapid.SampledFrom(c.m.Instances("")).Draw(c.t, "host")
+			i := c.host()
 			status := rapid.SampledFrom([]string{"ACTIVE", "DRAINING"}).Draw(c.t, "status")
 			c.call(engine.UpdateContainerInstancesState{Instances: []string{i.ARN}, Status: status})
 		},
@@ -216,6 +281,38 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 	return made
 }
 
+// choosy is a service that does not go just anywhere, of one of several kinds.
+func (c *chaos) choosy() engine.CreateService {
+	number := func(label string, low, high int) int { return rapid.IntRange(low, high).Draw(c.t, label) }
+	kinds := map[string]func(*engine.CreateService){
+		"ssd":   func(in *engine.CreateService) { in.Constraints = memberOf(onSSD) },
+		"apart": func(in *engine.CreateService) { in.Constraints = []place.Constraint{{Type: place.DistinctInstance}} },
+		"even": func(in *engine.CreateService) {
+			in.Strategies = []place.Strategy{{Type: place.Spread, Field: "attribute:disk"}, {Type: place.Spread, Field: place.FieldInstance}}
+		},
+		"random": func(in *engine.CreateService) { in.Strategies = []place.Strategy{{Type: place.Random}} },
+		"shares": func(in *engine.CreateService) {
+			in.ProviderStrategy = []engine.ProviderShare{{Provider: "a", Base: 1, Weight: 1}, {Provider: "b", Weight: 2}}
+		},
+		"agent": func(in *engine.CreateService) {
+			in.Scheduling, in.Desired, in.TaskDefinition = engine.Daemon, 0, "small"
+		},
+		"breaker": func(in *engine.CreateService) {
+			in.Breaker = engine.Breaker{Enable: true, Rollback: rapid.Bool().Draw(c.t, "rollback")}
+		},
+		"workers": func(in *engine.CreateService) { in.Tags = map[string]string{plimsoll.TagCooperative: "true"} },
+	}
+	name := rapid.SampledFrom(slices.Sorted(maps.Keys(kinds))).Draw(c.t, "kind")
+	in := engine.CreateService{
+		Name: name, TaskDefinition: rapid.SampledFrom([]string{"small", "ported"}).Draw(c.t, "family"), Desired: number("desired", 0, 6),
+	}
+	kinds[name](&in)
+	return in
+}
+
+// onSSD is the model's one memberOf expression.
+const onSSD = "attribute:disk == ssd"
+
 // kill ends the engine between two steps, or between a step's records and its
 // effects; meanwhile a task may end.
 func (c *chaos) kill(lost bool) {
@@ -251,6 +348,10 @@ func newChaos(t *rapid.T) *chaos {
 	} {
 		c.call(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: family, Containers: []engine.ContainerDefinition{d}}})
 	}
+	for _, name := range []string{"a", "b"} {
+		c.call(engine.CreateCapacityProvider{Name: name, Group: "asg-" + name})
+	}
+	c.call(engine.PutClusterCapacityProviders{Cluster: "default", CapacityProviders: []string{"a", "b"}})
 	c.call(engine.PutHosts{Hosts: hostSpecs(3)})
 	return c
 }
@@ -270,9 +371,14 @@ func TestTheInvariantsHoldAfterEveryStep(t *testing.T) {
 func (c *chaos) comesToRest() {
 	c.t.Helper()
 	c.b = snapshot(c.m)
-	c.call(engine.PutHosts{Hosts: hostSpecs(40)})
+	c.do(engine.PutHosts{Hosts: hostSpecs(60)})
+	ssd := "ssd"
 	for _, i := range c.m.Instances("") {
-		c.call(engine.UpdateContainerInstancesState{Instances: []string{i.ARN}, Status: "ACTIVE"})
+		c.do(engine.PutAttributes{Attributes: []engine.Attribute{{Name: "disk", Value: &ssd, Target: i.ARN}}})
+		if _, there := i.Attributes[engine.AttributeGroup]; there {
+			c.do(engine.DeleteAttributes{Attributes: []engine.Attribute{{Name: engine.AttributeGroup, Target: i.ARN}}})
+		}
+		c.do(engine.UpdateContainerInstancesState{Instances: []string{i.ARN}, Status: "ACTIVE"})
 	}
 	for range 12 {
 		c.run()
@@ -284,6 +390,12 @@ func (c *chaos) comesToRest() {
 		running, pending := c.m.ServiceCounts("", s.Name)
 		blocked := s.Desired*s.MaximumPercent/100 <= (s.Desired*s.MinimumHealthyPercent+99)/100
 		switch {
+		case s.Status == "ACTIVE" && s.Deployments[0].RolloutState == "FAILED":
+		case s.Status == "ACTIVE" && s.Scheduling == engine.Daemon:
+			// A host may be too small for its task.
+			if running+pending != s.Desired {
+				c.t.Fatalf("%s has %d running and %d pending tasks on %d hosts", s.Name, running, pending, s.Desired)
+			}
 		case s.Status == "DRAINING":
 			c.t.Fatalf("%s is still DRAINING", s.Name)
 		case s.Status == "ACTIVE" && !blocked && (running != s.Desired || pending != 0 || len(s.Deployments) != 1):
@@ -291,7 +403,7 @@ func (c *chaos) comesToRest() {
 		}
 	}
 	for _, t := range c.m.Tasks("") {
-		if alive(t) && t.LastStatus != plimsoll.StatusRunning {
+		if alive(t) && t.LastStatus != plimsoll.StatusRunning && t.Target == "" {
 			c.t.Fatalf("task %s of %q is still %s", t.ID, t.Service, t.LastStatus)
 		}
 	}

@@ -130,7 +130,7 @@ func (m *Machine) newlyMade(home *cluster, c CreateService) (*Service, *Error) {
 	if refusal := checkCreation(c); refusal != nil {
 		return nil, refusal
 	}
-	priority, refusal := priorityOf(c.Tags)
+	priority, refusal := servicePriority(c.Scheduling, c.Tags)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -188,6 +188,15 @@ func checkDesired(n int) *Error {
 		return refuse(codeInvalid, "desiredCount %d is invalid: it can not be negative.", n)
 	}
 	return nil
+}
+
+// servicePriority is that of a service's tasks: a daemon's are the first to be
+// placed, unless its tag says otherwise.
+func servicePriority(scheduling string, tags map[string]string) (int, *Error) {
+	if _, said := tags[plimsoll.TagPriority]; scheduling == Daemon && !said {
+		return 1, nil
+	}
+	return priorityOf(tags)
 }
 
 // priorityOf reads the priority from the tag that carries it.

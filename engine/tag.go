@@ -91,7 +91,7 @@ func (m *Machine) tagService(c TagResource) (map[string]string, *Error) {
 	for _, key := range c.Remove {
 		delete(after, key)
 	}
-	priority, refusal := priorityOf(after)
+	priority, refusal := servicePriority(s.Scheduling, after)
 	if refusal != nil {
 		return nil, refusal
 	}
