@@ -12,7 +12,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-go test-web e2e bench lint format-check lock-check clean help
+.PHONY: build web go-build run test test-go test-web e2e bench conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -56,6 +56,11 @@ e2e: build
 	@[ -x /usr/bin/chromium ] || { echo "make e2e needs /usr/bin/chromium: apt-get install chromium" >&2; exit 1; }
 	cd e2e && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm test --silent
 
+# Every operation of the ECS endpoint, good and bad input, through the SDK and the
+# AWS CLI; writes docs/ecs-compatibility.md. The SDK's half is part of make test.
+conformance:
+	go test ./engine/ecsapi -run 'TestEveryOperation|TestTheAWSCLI' -count=1 -timeout 20m -update -cli
+
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
@@ -79,4 +84,4 @@ clean:
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
-	@echo "build run test e2e bench lint format-check lock-check clean"
+	@echo "build run test e2e bench conformance lint format-check lock-check clean"

@@ -7,8 +7,7 @@ import (
 	"plimsoll"
 )
 
-// The circuit breaker's bounds: a deployment has failed when half as many tasks
-// have failed as are desired, at least three and at most two hundred.
+// The circuit breaker's bounds of a BOUNDED_PERCENT.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
 const (
 	breakerLow  = 3
@@ -19,9 +18,52 @@ const (
 	breakerProof = 5 * time.Second
 )
 
-// breakerThreshold is how many failed tasks a deployment is ended at.
-func breakerThreshold(desired int) int {
-	return min(max((desired+1)/2, breakerLow), breakerHigh)
+// threshold is how many failed tasks a deployment is ended at.
+func (b Breaker) threshold(desired int) int {
+	value, kind := b.Threshold, b.Type
+	if kind == "" {
+		value, kind = 50, ThresholdBounded
+	}
+	if kind == ThresholdCount {
+		return max(value, 1)
+	}
+	n := (desired*value + 99) / 100
+	if kind == ThresholdBounded {
+		return min(max(n, breakerLow), breakerHigh)
+	}
+	return max(n, 1)
+}
+
+// checkBreaker refuses a threshold that means nothing.
+func checkBreaker(b Breaker) *Error {
+	switch b.Type {
+	case "":
+		return nil
+	case ThresholdCount, ThresholdBounded, ThresholdUnbounded:
+	default:
+		return refuse(codeInvalid, "thresholdConfiguration.type %q is invalid: %s, %s and %s are allowed.", b.Type, ThresholdCount, ThresholdBounded, ThresholdUnbounded)
+	}
+	if b.Threshold < 1 {
+		return refuse(codeInvalid, "thresholdConfiguration.value %d is invalid: 1 or more is allowed.", b.Threshold)
+	}
+	return nil
+}
+
+// watchHealthy sets the count of failed tasks back when the task has run for
+// long enough to be believed.
+func (m *Machine) watchHealthy(t *task) {
+	s := t.svc
+	if !s.Breaker.Enable || s.Breaker.KeepCount || s.Deployments[0].RolloutState != rolloutInProgress {
+		return
+	}
+	m.after(t.StartedAt.Add(breakerProof), func() {
+		if t.svc != s || t.LastStatus != plimsoll.StatusRunning || s.Status != statusActive || t.stale() {
+			return
+		}
+		if d := s.Deployments[0]; s.Breaker.Enable && !s.Breaker.KeepCount && d.FailedTasks > 0 && d.RolloutState == rolloutInProgress {
+			m.editService(s).Deployments[0].FailedTasks = 0
+		}
+	})
 }
 
 // tripped ends the primary deployment if its circuit breaker says so, and rolls
@@ -31,7 +73,7 @@ func (m *Machine) tripped(s *service) bool {
 	if d.RolloutState == rolloutFailed {
 		return true
 	}
-	if !s.Breaker.Enable || d.RolloutState != rolloutInProgress || d.FailedTasks < breakerThreshold(s.Desired) {
+	if !s.Breaker.Enable || d.RolloutState != rolloutInProgress || d.FailedTasks < s.Breaker.threshold(s.Desired) {
 		return false
 	}
 	e := m.editService(s)

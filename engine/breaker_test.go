@@ -91,3 +91,62 @@ func TestATaskThatEndsAtOnceTripsTheBreakerToo(t *testing.T) {
 	equal(t, "rollout", s.Deployments[0].RolloutState, "FAILED")
 	c.expect("web", 0, 0)
 }
+
+func TestTheBreakersThresholdIsMeantAsItSays(t *testing.T) {
+	for name, test := range map[string]struct {
+		breaker engine.Breaker
+		desired int
+		want    int
+	}{
+		"the default, few":  {engine.Breaker{}, 2, 3},
+		"the default, many": {engine.Breaker{}, 30, 15},
+		"the default, most": {engine.Breaker{}, 900, 200},
+		"a count":           {engine.Breaker{Type: engine.ThresholdCount, Threshold: 2}, 30, 2},
+		"unbounded":         {engine.Breaker{Type: engine.ThresholdUnbounded, Threshold: 10}, 10, 1},
+	} {
+		c := newCluster(t, engine.Config{})
+		c.do(engine.CreateCluster{})
+		c.hosts(100)
+		test.breaker.Enable = true
+		c.create("web", test.desired, func(in *engine.CreateService) { in.Breaker = test.breaker })
+		failed := 0
+		for range 1000 {
+			s, _ := c.m.Service("", "web")
+			if s.Deployments[0].RolloutState == "FAILED" {
+				break
+			}
+			starting := c.ids(func(t *modelTask) bool { return !t.running && !t.stopping })
+			if len(starting) == 0 {
+				c.pass(time.Minute)
+				continue
+			}
+			e := c.says(starting[0], runtime.StartFailed)
+			delete(c.tasks, starting[0])
+			c.step(e)
+			failed++
+		}
+		equal(t, name, failed, test.want)
+	}
+}
+
+func TestATaskThatRunsWellSetsTheBreakersCountBack(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		c := newHosts(t, 3)
+		c.create("web", 2, func(in *engine.CreateService) { in.Breaker = engine.Breaker{Enable: true, KeepCount: keep} })
+		starting := c.ids(func(t *modelTask) bool { return !t.running })
+		c.step(c.started(starting[0]))
+		e := c.says(starting[1], runtime.StartFailed)
+		delete(c.tasks, starting[1])
+		c.step(e)
+		c.pass(500 * time.Millisecond)
+		s, _ := c.m.Service("", "web")
+		equal(t, "failed tasks", s.Deployments[0].FailedTasks, 1)
+		c.pass(10 * time.Second)
+		s, _ = c.m.Service("", "web")
+		want := 0
+		if keep {
+			want = 1
+		}
+		equal(t, "failed tasks then", s.Deployments[0].FailedTasks, want)
+	}
+}

@@ -80,6 +80,8 @@ type RegisterInstance struct {
 	EC2InstanceID string // empty: one is made up
 	Zone          string
 	AgentVersion  string
+	AgentHash     string
+	DockerVersion string
 	Resources     plimsoll.Resources
 	Ports         []int // in use already
 	Attributes    map[string]string

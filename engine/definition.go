@@ -31,6 +31,9 @@ func (m *Machine) registerTaskDefinition(c RegisterTaskDefinition) (*TaskDefinit
 	if refusal := checkDefinition(&d); refusal != nil {
 		return nil, refusal
 	}
+	if refusal := checkConstraints("placementConstraints", d.Constraints, false); refusal != nil {
+		return nil, refuse(codeClient, "%s", refusal.Message)
+	}
 	f := m.families[d.Family]
 	if f == nil {
 		f = &family{name: d.Family}

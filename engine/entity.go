@@ -143,8 +143,11 @@ type ContainerInstance struct {
 	// PutHosts; ReservedPorts are those that it came with in use.
 	Agent         bool  `json:",omitzero"`
 	ReservedPorts []int `json:",omitzero"`
-	// AgentVersion is what the agent that registered it said of itself.
-	AgentVersion string `json:",omitzero"`
+	// AgentVersion, AgentHash and DockerVersion are what the agent that registered
+	// it said of itself.
+	AgentVersion  string `json:",omitzero"`
+	AgentHash     string `json:",omitzero"`
+	DockerVersion string `json:",omitzero"`
 }
 
 // Service is an ECS service.
@@ -201,7 +204,23 @@ type Service struct {
 }
 
 // Breaker is a service's deployment circuit breaker.
-type Breaker struct{ Enable, Rollback bool }
+type Breaker struct {
+	Enable, Rollback bool `json:",omitzero"`
+	// Threshold is how many failed tasks end a deployment, Type how it is meant:
+	// COUNT, UNBOUNDED_PERCENT of the desired count, or BOUNDED_PERCENT, the same
+	// between 3 and 200. Empty: BOUNDED_PERCENT, 50.
+	Threshold int    `json:",omitzero"`
+	Type      string `json:",omitzero"`
+	// KeepCount tells that a task that runs well does not set the count back to 0.
+	KeepCount bool `json:",omitzero"`
+}
+
+// How a circuit breaker's threshold is meant.
+const (
+	ThresholdCount     = "COUNT"
+	ThresholdBounded   = "BOUNDED_PERCENT"
+	ThresholdUnbounded = "UNBOUNDED_PERCENT"
+)
 
 // Leave is a decrement of the desired count by a worker that is about to exit.
 type Leave struct {

@@ -208,6 +208,7 @@ func (m *Machine) buildSteady(s *service) {
 		for _, t := range s.tasks {
 			if t.LastStatus == plimsoll.StatusRunning {
 				m.watchRun(t)
+				m.watchHealthy(t)
 			}
 		}
 	}

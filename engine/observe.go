@@ -48,6 +48,7 @@ func (m *Machine) started(t *task, at time.Time, ev runtime.Event) {
 		m.recount(t)
 		if s := t.svc; s != nil {
 			m.watchRun(t)
+			m.watchHealthy(t)
 			m.unsettle(s)
 		}
 	case plimsoll.StatusDeactivating:

@@ -43,7 +43,7 @@ func (m *Machine) registerInstance(c RegisterInstance) (*ContainerInstance, *Err
 		Seq: n, Name: ec2, ARN: m.arn("container-instance", home.Name+"/"+id), Cluster: home.Name,
 		EC2InstanceID: ec2, Address: m.freeAddress(), Zone: zone, Status: plimsoll.InstanceActive,
 		Registered: c.Resources, RegisteredAt: m.now, Attributes: attributes, Tags: maps.Clone(c.Tags),
-		Agent: true, AgentVersion: c.AgentVersion, ReservedPorts: slices.Compact(ports),
+		Agent: true, AgentVersion: c.AgentVersion, AgentHash: c.AgentHash, DockerVersion: c.DockerVersion, ReservedPorts: slices.Compact(ports),
 	}}
 	m.admit(i)
 	m.makeRoom(home, true, nil)
@@ -64,7 +64,8 @@ func (m *Machine) admit(i *instance) {
 // reregister brings an instance up to date; what it had on it stays.
 func (m *Machine) reregister(i *instance, c RegisterInstance, zone string, attributes map[string]string) {
 	e := m.editInstance(i)
-	e.Attributes, e.AgentVersion = attributes, c.AgentVersion
+	e.Attributes = attributes
+	e.AgentVersion, e.AgentHash, e.DockerVersion = c.AgentVersion, c.AgentHash, c.DockerVersion
 	if c.Tags != nil {
 		e.Tags = maps.Clone(c.Tags)
 	}

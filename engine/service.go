@@ -180,6 +180,9 @@ func checkCreation(c CreateService) *Error {
 	if refusal := checkStrategies(c.Strategies); refusal != nil {
 		return refusal
 	}
+	if refusal := checkBreaker(c.Breaker); refusal != nil {
+		return refusal
+	}
 	return checkConstraints("placementConstraints", c.Constraints, c.Scheduling != Daemon)
 }
 
@@ -312,6 +315,11 @@ func (s *service) checkUpdate(c UpdateService) ([]ProviderShare, *Error) {
 	}
 	if refusal := checkConstraints("placementConstraints", c.Constraints, !s.daemon()); refusal != nil {
 		return nil, refusal
+	}
+	if c.Breaker != nil {
+		if refusal := checkBreaker(*c.Breaker); refusal != nil {
+			return nil, refusal
+		}
 	}
 	if c.ProviderStrategy == nil {
 		return s.Strategy, nil

@@ -24,7 +24,7 @@ type abilities struct {
 // common is what every runtime honours.
 var common = []string{
 	"family", "taskRoleArn", "executionRoleArn", "networkMode", "cpu", "memory", "tags",
-	"requiresCompatibilities", "runtimePlatform",
+	"requiresCompatibilities", "runtimePlatform", "placementConstraints",
 	"containerDefinitions.name", "containerDefinitions.image", "containerDefinitions.entryPoint",
 	"containerDefinitions.command", "containerDefinitions.workingDirectory", "containerDefinitions.environment",
 	"containerDefinitions.cpu", "containerDefinitions.memory", "containerDefinitions.memoryReservation",

@@ -14,6 +14,7 @@ import (
 
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/place"
 )
 
 func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in *ecs.RegisterTaskDefinitionInput) (*ecs.RegisterTaskDefinitionOutput, error) {
@@ -43,6 +44,9 @@ func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in 
 func (a *api) definitionIn(in *ecs.RegisterTaskDefinitionInput) (engine.TaskDefinition, error) {
 	d := engine.TaskDefinition{
 		Family: value(in.Family), NetworkMode: string(in.NetworkMode), TaskRoleARN: value(in.TaskRoleArn),
+	}
+	for _, c := range in.PlacementConstraints {
+		d.Constraints = append(d.Constraints, place.Constraint{Type: string(c.Type), Expression: value(c.Expression)})
 	}
 	var err error
 	if d.Tags, err = tagsIn(in.Tags); err != nil {
@@ -130,7 +134,7 @@ func kept(in *ecs.RegisterTaskDefinitionInput, caller string) types.TaskDefiniti
 		Compatibilities:      []types.Compatibility{types.CompatibilityExternal, types.CompatibilityEc2},
 		ContainerDefinitions: slices.Clone(in.ContainerDefinitions),
 		Volumes:              []types.Volume{},
-		PlacementConstraints: []types.TaskDefinitionPlacementConstraint{},
+		PlacementConstraints: orEmpty(in.PlacementConstraints),
 		RegisteredBy:         optional(caller),
 	}
 	for i := range d.ContainerDefinitions {

@@ -139,7 +139,9 @@ func (a *api) instanceOut(v engine.View, i *engine.ContainerInstance, used hostP
 		out.Attributes = append(out.Attributes, attribute)
 	}
 	if i.AgentVersion != "" {
-		out.VersionInfo.AgentVersion = &i.AgentVersion
+		out.VersionInfo = &types.VersionInfo{
+			AgentVersion: &i.AgentVersion, AgentHash: optional(i.AgentHash), DockerVersion: optional(i.DockerVersion),
+		}
 	}
 	out.CapacityProviderName = providerOf(v, i)
 	if withTags {

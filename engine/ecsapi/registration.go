@@ -41,7 +41,8 @@ func (a *api) registerContainerInstance(ctx context.Context, _ *awsapi.Call, in 
 		c.Attributes[*t.Name] = value(t.Value)
 	}
 	if in.VersionInfo != nil {
-		c.AgentVersion = value(in.VersionInfo.AgentVersion)
+		c.AgentVersion, c.AgentHash = value(in.VersionInfo.AgentVersion), value(in.VersionInfo.AgentHash)
+		c.DockerVersion = value(in.VersionInfo.DockerVersion)
 	}
 	c.Zone = c.Attributes["ecs.availability-zone"]
 	if err := readIdentity(value(in.InstanceIdentityDocument), &c); err != nil {
@@ -76,9 +77,9 @@ func resourcesIn(list []types.Resource) (r plimsoll.Resources, ports []int, err 
 	for i, t := range list {
 		switch name := value(t.Name); name {
 		case "CPU":
-			r.CPU = int64(t.IntegerValue)
+			r.CPU = quantity(t)
 		case "MEMORY":
-			r.Memory = int64(t.IntegerValue)
+			r.Memory = quantity(t)
 		case "PORTS", "PORTS_UDP":
 			for _, text := range t.StringSetValue {
 				port, err := strconv.Atoi(text)
@@ -92,6 +93,17 @@ func resourcesIn(list []types.Resource) (r plimsoll.Resources, ports []int, err 
 		}
 	}
 	return r, ports, nil
+}
+
+// quantity is a resource's number, in whichever of the three it is.
+func quantity(r types.Resource) int64 {
+	switch {
+	case r.IntegerValue != 0:
+		return int64(r.IntegerValue)
+	case r.LongValue != 0:
+		return r.LongValue
+	}
+	return int64(r.DoubleValue)
 }
 
 func (a *api) deregisterContainerInstance(ctx context.Context, _ *awsapi.Call, in *ecs.DeregisterContainerInstanceInput) (*ecs.DeregisterContainerInstanceOutput, error) {

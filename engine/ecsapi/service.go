@@ -202,7 +202,23 @@ func breakerIn(d *types.DeploymentConfiguration) *engine.Breaker {
 	if d == nil || d.DeploymentCircuitBreaker == nil {
 		return nil
 	}
-	return &engine.Breaker{Enable: d.DeploymentCircuitBreaker.Enable, Rollback: d.DeploymentCircuitBreaker.Rollback}
+	in := d.DeploymentCircuitBreaker
+	b := &engine.Breaker{Enable: in.Enable, Rollback: in.Rollback, KeepCount: in.ResetOnHealthyTask != nil && !*in.ResetOnHealthyTask}
+	if t := in.ThresholdConfiguration; t != nil {
+		b.Type, b.Threshold = string(t.Type), int(t.Value)
+	}
+	return b
+}
+
+func breakerOut(b engine.Breaker) *types.DeploymentCircuitBreaker {
+	out := &types.DeploymentCircuitBreaker{Enable: b.Enable, Rollback: b.Rollback}
+	if b.KeepCount {
+		out.ResetOnHealthyTask = of(false)
+	}
+	if b.Type != "" {
+		out.ThresholdConfiguration = &types.ThresholdConfiguration{Type: types.ThresholdType(b.Type), Value: int32(b.Threshold)}
+	}
+	return out
 }
 
 // maxGrace is the longest health check grace period in seconds.
@@ -291,7 +307,7 @@ func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types
 	out.DeploymentConfiguration = &types.DeploymentConfiguration{
 		MinimumHealthyPercent: of(int32(s.MinimumHealthyPercent)), MaximumPercent: of(int32(s.MaximumPercent)),
 		Strategy:                 types.DeploymentStrategyRolling,
-		DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{Enable: s.Breaker.Enable, Rollback: s.Breaker.Rollback},
+		DeploymentCircuitBreaker: breakerOut(s.Breaker),
 	}
 	out.LoadBalancers, out.ServiceRegistries = []types.LoadBalancer{}, []types.ServiceRegistry{}
 	out.PlacementConstraints, out.PlacementStrategy = constraintsOut(s.Constraints), orEmpty(out.PlacementStrategy)

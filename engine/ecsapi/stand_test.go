@@ -47,6 +47,8 @@ type stand struct {
 	world  *fake.World
 	agent  *ecsapi.Agent
 	own    *httptest.Server // the agent's
+	// operations are the names of those that the service has.
+	operations []string
 }
 
 func newStand(t testing.TB, runtimeName string, hosts int) *stand {
@@ -70,6 +72,9 @@ func newStand(t testing.TB, runtimeName string, hosts int) *stand {
 	service, err := ecsapi.New(ecsapi.Options{Engine: s.engine, Runtime: runtimeName, Architecture: "amd64"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, op := range service.Operations {
+		s.operations = append(s.operations, op.Name)
 	}
 	api, err := awsapi.New(awsapi.Options{Region: region, Credentials: keys}, service, awsapi.SQS(openQueues(t)), awsapi.STS())
 	if err != nil {
