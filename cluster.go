@@ -67,6 +67,8 @@ type Service struct {
 	Desired, Running, Pending int
 	// Reserved is what one task of the current task definition reserves.
 	Reserved Resources
+	// Ports are the fixed host ports that each task of it needs.
+	Ports []int
 	// Deploying is true while more than one deployment is in progress.
 	Deploying bool
 	Tags      map[string]string
@@ -91,6 +93,7 @@ type Task struct {
 	// Released tells that the task has asked to be counted out (TagReleased).
 	Released      bool
 	Reserved      Resources
+	Ports         []int // the fixed host ports that it holds
 	Endpoints     []Endpoint
 	CreatedAt     time.Time
 	StartedAt     time.Time // RUNNING was reached

@@ -79,6 +79,7 @@ func drawRequest(t *rapid.T) place.Request {
 		Reserved: plimsoll.Resources{
 			CPU:    rapid.SampledFrom([]int64{0, 128, 256, 300, 1024}).Draw(t, "cpu"),
 			Memory: rapid.SampledFrom([]int64{0, 64, 128, 500}).Draw(t, "memory"),
+			GPU:    rapid.SampledFrom([]int64{0, 0, 0, 1, 2}).Draw(t, "gpu"),
 		},
 		Ports: rapid.SampledFrom([][]int{nil, nil, nil, {80}, {443, 80}, {8125}}).Draw(t, "ports"),
 	}
@@ -94,7 +95,7 @@ func TestPickAgreesWithAScanAndNeverOverloadsAHost(t *testing.T) {
 			h := place.Host{
 				ID:   fmt.Sprintf("host-%d", serial%7),
 				Zone: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "zone"),
-				Free: plimsoll.Resources{CPU: rapid.SampledFrom([]int64{512, 1024, 4096}).Draw(t, "cpu"), Memory: 1024},
+				Free: plimsoll.Resources{CPU: rapid.SampledFrom([]int64{512, 1024, 4096}).Draw(t, "cpu"), Memory: 1024, GPU: rapid.SampledFrom([]int64{0, 4}).Draw(t, "gpu")},
 			}
 			serial++
 			fleet.Add(h)

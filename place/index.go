@@ -40,7 +40,8 @@ type node struct {
 
 	left, right int32
 	rank        uint32 // the heap order of the tree
-	maxMemory   int64  // the largest free memory of the subtree
+	// maxMemory and maxGPU are the most that is free on a host of the subtree.
+	maxMemory, maxGPU int64
 }
 
 // none is the index of no host.
@@ -148,6 +149,12 @@ func (x *Index) Pick(r Request, spread []int32) (slot int32, ok bool) {
 	return best, best != none
 }
 
+// Fits tells whether the task fits on the host as it is now.
+func (x *Index) Fits(slot int32, r Request) bool {
+	n := &x.nodes[slot]
+	return !n.closed && r.Reserved.Fits(n.free) && n.portsFree(r.Ports)
+}
+
 // Take takes what the task needs from the host. A host may be overdrawn (tasks
 // that are found running have what they have); that its ports are free is for
 // the caller to see to (Open).
@@ -167,9 +174,12 @@ func (x *Index) Give(slot int32, r Request) {
 	n := &x.nodes[slot]
 	n.free = n.free.Add(r.Reserved)
 	if len(r.Ports) > 0 {
-		n.ports = slices.DeleteFunc(slices.Clone(n.ports), func(p int) bool {
-			return slices.Contains(r.Ports, p)
-		})
+		n.ports = slices.Clone(n.ports)
+		for _, p := range r.Ports {
+			if i, found := slices.BinarySearch(n.ports, p); found {
+				n.ports = slices.Delete(n.ports, i, i+1)
+			}
+		}
 	}
 	x.touchNode(slot)
 }

@@ -10,8 +10,8 @@ import (
 type Shortage struct {
 	// Hosts are all hosts; Closed those that take no new tasks. The rest of
 	// the counts is over the open hosts.
-	Hosts, Closed     int
-	CPU, Memory, Port int
+	Hosts, Closed          int
+	CPU, Memory, GPU, Port int
 	// Apart do not satisfy a memberOf constraint, Taken have a task of the group
 	// already where each is to have a host of its own.
 	Apart, Taken int
@@ -35,16 +35,20 @@ func (x *Index) Shortage(r Request) Shortage {
 			continue
 		}
 		cpu, memory, port := r.Reserved.CPU > h.free.CPU, r.Reserved.Memory > h.free.Memory, !h.portsFree(r.Ports)
+		gpu := r.Reserved.GPU > h.free.GPU
 		if cpu {
 			s.CPU++
 		}
 		if memory {
 			s.Memory++
 		}
+		if gpu {
+			s.GPU++
+		}
 		if port {
 			s.Port++
 		}
-		if !cpu && !memory && !port {
+		if !cpu && !memory && !gpu && !port {
 			s.Fits++
 		}
 	}
@@ -52,10 +56,10 @@ func (x *Index) Shortage(r Request) Shortage {
 }
 
 // Reason is ECS's word for what is short on most hosts: "RESOURCE:CPU",
-// "RESOURCE:MEMORY" or "RESOURCE:PORTS", or its words for a constraint; empty if
+// "RESOURCE:MEMORY", "RESOURCE:GPU" or "RESOURCE:PORTS", or its words for a constraint; empty if
 // nothing is.
 func (s Shortage) Reason() string {
-	most := max(s.CPU, s.Memory, s.Port, s.Apart, s.Taken)
+	most := max(s.CPU, s.Memory, s.GPU, s.Port, s.Apart, s.Taken)
 	switch {
 	case most == 0:
 		return ""
@@ -67,6 +71,8 @@ func (s Shortage) Reason() string {
 		return "RESOURCE:CPU"
 	case s.Memory == most:
 		return "RESOURCE:MEMORY"
+	case s.GPU == most:
+		return "RESOURCE:GPU"
 	}
 	return "RESOURCE:PORTS"
 }
@@ -88,6 +94,9 @@ func (s Shortage) String() string {
 	}
 	if s.Memory > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d have less than %d MiB of memory free", s.Memory, s.Hosts, s.Request.Reserved.Memory))
+	}
+	if s.GPU > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d have less than %d GPU free", s.GPU, s.Hosts, s.Request.Reserved.GPU))
 	}
 	if s.Port > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d have a port in use that the task needs (%s)", s.Port, s.Hosts, portList(s.Request.Ports)))
@@ -137,6 +146,9 @@ func (h *node) fit(r Request, limit int) int {
 	}
 	if r.Reserved.Memory > 0 {
 		n = min(n, h.free.Memory/r.Reserved.Memory)
+	}
+	if r.Reserved.GPU > 0 {
+		n = min(n, h.free.GPU/r.Reserved.GPU)
 	}
 	return int(n)
 }

@@ -4,8 +4,8 @@ import "slices"
 
 // The tree of a zone is a treap: in the order of before, balanced by rank. Its
 // nodes are the hosts themselves, linked by number, so that a clone of an index
-// is a copy of plain memory. maxMemory lets first skip subtrees in which the
-// task cannot fit, whichever of CPU and memory is short.
+// is a copy of plain memory. maxMemory and maxGPU let first skip subtrees in
+// which the task cannot fit, whichever is short.
 
 // before is the order in which hosts are filled: the fullest first.
 func (x *Index) before(a, b int32) bool {
@@ -25,14 +25,14 @@ func (x *Index) first(root int32, r *Request) int32 {
 		return none
 	}
 	h := &x.nodes[root]
-	if h.maxMemory < r.Reserved.Memory {
+	if h.maxMemory < r.Reserved.Memory || h.maxGPU < r.Reserved.GPU {
 		return none
 	}
 	if h.key.CPU >= r.Reserved.CPU {
 		if found := x.first(h.left, r); found != none {
 			return found
 		}
-		if h.key.Memory >= r.Reserved.Memory && h.portsFree(r.Ports) {
+		if r.Reserved.Fits(h.key) && h.portsFree(r.Ports) {
 			return root
 		}
 	}
@@ -134,15 +134,15 @@ func (x *Index) join(low, high int32) int32 {
 	}
 }
 
-// measure sets maxMemory from the node and its children.
+// measure sets maxMemory and maxGPU from the node and its children.
 func (x *Index) measure(slot int32) {
 	h := &x.nodes[slot]
-	h.maxMemory = h.key.Memory
-	if h.left != none {
-		h.maxMemory = max(h.maxMemory, x.nodes[h.left].maxMemory)
-	}
-	if h.right != none {
-		h.maxMemory = max(h.maxMemory, x.nodes[h.right].maxMemory)
+	h.maxMemory, h.maxGPU = h.key.Memory, h.key.GPU
+	for _, child := range [...]int32{h.left, h.right} {
+		if child != none {
+			h.maxMemory = max(h.maxMemory, x.nodes[child].maxMemory)
+			h.maxGPU = max(h.maxGPU, x.nodes[child].maxGPU)
+		}
 	}
 }
 

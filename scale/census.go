@@ -52,6 +52,7 @@ func newPass(in *Input) *pass {
 		if !state.Reserved.IsZero() {
 			s.size = state.Reserved
 		}
+		s.ports = state.Ports
 	}
 	p.rank()
 	owners := p.countHosts()
@@ -150,6 +151,12 @@ func (p *pass) countTasks(byARN map[string]int32) {
 		if ok {
 			p.hostOf[i] = h
 			used[h] = used[h].Add(t.Reserved)
+			if len(t.Ports) > 0 {
+				if p.ports == nil {
+					p.ports = map[int32][]int{}
+				}
+				p.ports[h] = append(p.ports[h], t.Ports...)
+			}
 		}
 		if index, ok := p.byName[t.Service]; ok && t.Service != "" {
 			p.ownerOf[i] = index
@@ -169,8 +176,7 @@ func (p *pass) countTasks(byARN map[string]int32) {
 	for i := range p.hosts {
 		h := &p.hosts[i]
 		if registered := h.instance.Registered; !registered.IsZero() {
-			left := registered.Sub(used[i])
-			h.free = plimsoll.Resources{CPU: min(h.free.CPU, left.CPU), Memory: min(h.free.Memory, left.Memory)}
+			h.free = h.free.Least(registered.Sub(used[i]))
 		}
 		h.empty = h.free
 	}

@@ -45,6 +45,8 @@ type pass struct {
 	// ownerOf is its service, noService without one. placed are the tasks of
 	// services on hosts that stay, leaving those that have been asked to stop.
 	hostOf, ownerOf []int32
+	// ports are the fixed host ports in use, by host.
+	ports           map[int32][]int
 	placed, leaving []int32
 	room            room
 	// fails are sizes for which no victims were found; popped are the victims
@@ -80,6 +82,7 @@ type service struct {
 	// cluster, in the dimension of which it takes most, by the service's weight.
 	size    plimsoll.Resources
 	portion float64
+	ports   []int // the fixed host ports that each task needs
 	was     ServiceMemory
 	next    ServiceMemory
 	over    Override

@@ -1,6 +1,8 @@
 package scale
 
 import (
+	"slices"
+
 	"plimsoll"
 	"plimsoll/place"
 )
@@ -40,7 +42,7 @@ func (p *pass) openRoom() {
 	hosts := make([]place.Host, len(p.hosts))
 	for i := range p.hosts {
 		h := &p.hosts[i]
-		hosts[i] = place.Host{ID: h.instance.ARN, Zone: h.instance.Zone, Free: h.free, Closed: !h.open}
+		hosts[i] = place.Host{ID: h.instance.ARN, Zone: h.instance.Zone, Free: h.free, Closed: !h.open, Ports: p.ports[int32(i)]}
 	}
 	p.room.spare = place.NewIndex(hosts)
 	p.room.coming = p.room.spare.Clone()
@@ -80,7 +82,8 @@ func (p *pass) measure() {
 		s := &p.services[i]
 		cpu := float64(s.size.CPU) / float64(max(1, p.room.whole.CPU))
 		memory := float64(s.size.Memory) / float64(max(1, p.room.whole.Memory))
-		s.portion = max(cpu, memory)
+		gpu := float64(s.size.GPU) / float64(max(1, p.room.whole.GPU))
+		s.portion = max(cpu, memory, gpu)
 		if s.policy != nil && s.policy.Weight > 0 {
 			s.portion /= s.policy.Weight
 		}
@@ -89,7 +92,13 @@ func (p *pass) measure() {
 
 // request is one task of the service.
 func (s *service) request() place.Request {
-	return place.Request{Reserved: s.size}
+	return place.Request{Reserved: s.size, Ports: s.ports}
+}
+
+// held is what a task holds of its host.
+func (p *pass) held(task int32) place.Request {
+	t := &p.in.Cluster.Tasks[task]
+	return place.Request{Reserved: t.Reserved, Ports: t.Ports}
 }
 
 // depart counts a task's capacity as about to be freed. s is its service, nil
@@ -102,7 +111,7 @@ func (p *pass) depart(task int32, s *service) {
 	if s != nil {
 		p.counts(s, h, -1)
 	}
-	p.room.coming.Give(h, place.Request{Reserved: p.in.Cluster.Tasks[task].Reserved})
+	p.room.coming.Give(h, p.held(task))
 	host := &p.hosts[h]
 	p.room.departures = append(p.room.departures, departure{task: task, older: host.freeing})
 	host.freeing = int32(len(p.room.departures) - 1)
@@ -116,7 +125,7 @@ func (p *pass) remain(task int32, s *service) {
 		return
 	}
 	p.counts(s, h, 1)
-	p.room.coming.Take(h, place.Request{Reserved: p.in.Cluster.Tasks[task].Reserved})
+	p.room.coming.Take(h, p.held(task))
 	for link := &p.hosts[h].freeing; *link != noDeparture; link = &p.room.departures[*link].older {
 		if p.room.departures[*link].task == task {
 			*link = p.room.departures[*link].older
@@ -142,15 +151,14 @@ func (p *pass) start(s *service, h int32) {
 // go for it.
 func (p *pass) await(s *service, h int32) {
 	host := &p.hosts[h]
-	spare := p.room.spare.Free(h)
-	missing := plimsoll.Resources{
-		CPU:    s.size.CPU - max(0, spare.CPU),
-		Memory: s.size.Memory - max(0, spare.Memory),
-	}
-	for host.freeing != noDeparture && (missing.CPU > 0 || missing.Memory > 0) {
+	missing := s.size.Sub(p.room.spare.Free(h).Most(plimsoll.Resources{}))
+	ports := slices.DeleteFunc(slices.Clone(s.ports), func(port int) bool { return p.room.spare.Open(h, []int{port}) })
+	for host.freeing != noDeparture && (missing.CPU > 0 || missing.Memory > 0 || missing.GPU > 0 || len(ports) > 0) {
 		d := p.room.departures[host.freeing]
 		host.freeing = d.older
-		missing = missing.Sub(p.in.Cluster.Tasks[d.task].Reserved)
+		t := &p.in.Cluster.Tasks[d.task]
+		missing = missing.Sub(t.Reserved)
+		ports = slices.DeleteFunc(ports, func(port int) bool { return slices.Contains(t.Ports, port) })
 		s.notes.waitsFor = addShare(s.notes.waitsFor, p.ownerOf[d.task], 1)
 	}
 	p.reserve(s, h)
@@ -162,13 +170,8 @@ func (p *pass) guard(s *service, h int32) {
 	if host.guard.IsZero() {
 		p.room.guarded = append(p.room.guarded, h)
 	}
-	host.guard = larger(host.guard, s.size)
-	p.room.largest = larger(p.room.largest, s.size)
-}
-
-// larger is the larger of both in each dimension.
-func larger(a, b plimsoll.Resources) plimsoll.Resources {
-	return plimsoll.Resources{CPU: max(a.CPU, b.CPU), Memory: max(a.Memory, b.Memory)}
+	host.guard = host.guard.Most(s.size)
+	p.room.largest = p.room.largest.Most(s.size)
 }
 
 // disturbs tells whether one more task of the service, asked for now, could be
@@ -195,6 +198,9 @@ func (p *pass) disturbs(s *service) bool {
 
 // shortage says why no more tasks of the service fit.
 func (p *pass) shortage(s *service) string {
+	if len(s.ports) > 0 {
+		return p.room.coming.Shortage(s.request()).String()
+	}
 	words, ok := p.room.lacks[s.size]
 	if !ok {
 		if p.room.lacks == nil {

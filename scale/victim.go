@@ -140,7 +140,9 @@ func (p *pass) evict(s *service, class []int32) (int32, bool) {
 		}
 	}
 	p.giveBack(len(p.popped))
-	p.fails = append(p.fails, s.size)
+	if len(s.ports) == 0 {
+		p.fails = append(p.fails, s.size)
+	}
 	return p.level(s, class)
 }
 
@@ -196,7 +198,7 @@ func (p *pass) takeFrom(s *service, class []int32, wants, deep bool) (int32, boo
 		p.orderStops(v)
 		for v.gives(deep) {
 			h := p.hostOf[p.pop(v)]
-			if h != noHost && p.hosts[h].open && s.size.Fits(p.room.coming.Free(h)) {
+			if h != noHost && p.room.coming.Fits(h, s.request()) {
 				p.spoils(s, h)
 				return h, true
 			}
@@ -265,8 +267,16 @@ func (v *service) gives(deep bool) bool {
 // suffices tells whether the room that one task leaves is enough for s.
 func (p *pass) suffices(s *service, task int32) bool {
 	h := p.hostOf[task]
-	return h != noHost && p.hosts[h].open &&
-		s.size.Fits(p.room.coming.Free(h).Add(p.in.Cluster.Tasks[task].Reserved))
+	if h == noHost || !p.hosts[h].open {
+		return false
+	}
+	t := &p.in.Cluster.Tasks[task]
+	for _, port := range s.ports {
+		if !p.room.coming.Open(h, []int{port}) && !slices.Contains(t.Ports, port) {
+			return false
+		}
+	}
+	return s.size.Fits(p.room.coming.Free(h).Add(t.Reserved))
 }
 
 // pop takes the next task of v.
@@ -322,7 +332,9 @@ func (p *pass) dispensable(s *service, task, h int32) bool {
 	if p.hostOf[task] != h {
 		return true
 	}
-	return s.size.Fits(p.room.coming.Free(h).Sub(p.in.Cluster.Tasks[task].Reserved))
+	t := &p.in.Cluster.Tasks[task]
+	return s.size.Fits(p.room.coming.Free(h).Sub(t.Reserved)) &&
+		!slices.ContainsFunc(s.ports, func(port int) bool { return slices.Contains(t.Ports, port) })
 }
 
 // level takes tasks of the equal with the largest share for s, as long as that
@@ -354,7 +366,7 @@ func (p *pass) level(s *service, class []int32) (int32, bool) {
 	p.popped = p.popped[:0]
 	for v.gives(false) && v.share()-v.portion >= s.share()+s.portion-rounding {
 		h := p.hostOf[p.pop(v)]
-		if h != noHost && p.hosts[h].open && s.size.Fits(p.room.coming.Free(h)) {
+		if h != noHost && p.room.coming.Fits(h, s.request()) {
 			p.spoils(s, h)
 			return h, true
 		}

@@ -1,9 +1,11 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +25,7 @@ type definition struct {
 	containers map[string]plimsoll.Resources // by name
 	essential  string                        // the first essential container's name
 	ports      []int                         // TCP container ports
+	hostPorts  []int                         // the fixed ones of the host, sorted
 }
 
 // readDefinitions gives the definitions of all services and tasks of a reading,
@@ -91,7 +94,11 @@ func newDefinition(t *types.TaskDefinition) (definition, error) {
 		if memory == 0 {
 			memory = aws.ToInt32(c.Memory)
 		}
-		def.containers[aws.ToString(c.Name)] = plimsoll.Resources{CPU: int64(c.Cpu), Memory: int64(memory)}
+		gpus, err := gpus(c.ResourceRequirements)
+		if err != nil {
+			return definition{}, fmt.Errorf("container %q: %w", aws.ToString(c.Name), err)
+		}
+		def.containers[aws.ToString(c.Name)] = plimsoll.Resources{CPU: int64(c.Cpu), Memory: int64(memory), GPU: gpus}
 		if def.essential == "" && (c.Essential == nil || *c.Essential) {
 			def.essential = aws.ToString(c.Name)
 		}
@@ -99,9 +106,41 @@ func newDefinition(t *types.TaskDefinition) (definition, error) {
 			if p.ContainerPort != nil && p.Protocol != types.TransportProtocolUdp {
 				def.ports = append(def.ports, int(*p.ContainerPort))
 			}
+			if port := hostPort(t.NetworkMode, p); port != 0 {
+				def.hostPorts = append(def.hostPorts, port)
+			}
 		}
 	}
+	slices.Sort(def.hostPorts)
+	def.hostPorts = slices.Compact(def.hostPorts)
 	return def, nil
+}
+
+// gpus is how many GPUs a container requires.
+func gpus(list []types.ResourceRequirement) (int64, error) {
+	for _, r := range list {
+		if r.Type != types.ResourceTypeGpu {
+			continue
+		}
+		n, err := strconv.ParseInt(aws.ToString(r.Value), 10, 32)
+		if err != nil || n < 0 {
+			return 0, fmt.Errorf("%q is no number of GPUs", aws.ToString(r.Value))
+		}
+		return n, nil
+	}
+	return 0, nil
+}
+
+// hostPort is the fixed port of the host that a mapping takes, 0 if none: with
+// awsvpc the ports are those of the task's own interface.
+func hostPort(mode types.NetworkMode, p types.PortMapping) int {
+	switch mode {
+	case types.NetworkModeAwsvpc, types.NetworkModeNone:
+		return 0
+	case types.NetworkModeHost:
+		return int(cmp.Or(aws.ToInt32(p.HostPort), aws.ToInt32(p.ContainerPort)))
+	}
+	return int(aws.ToInt32(p.HostPort))
 }
 
 // reserved is what a task reserves on a host: the task level's figures, else the
@@ -139,6 +178,7 @@ func (d definition) reserved(o *types.TaskOverride) plimsoll.Resources {
 	if result.Memory == 0 {
 		result.Memory = sum.Memory
 	}
+	result.GPU = sum.GPU
 	return result
 }
 

@@ -18,6 +18,7 @@ func service(s *types.Service, def definition) plimsoll.Service {
 		TaskDefinition: aws.ToString(s.TaskDefinition),
 		Desired:        int(s.DesiredCount), Running: int(s.RunningCount), Pending: int(s.PendingCount),
 		Reserved:  def.reserved(nil),
+		Ports:     def.hostPorts,
 		Deploying: len(s.Deployments) > 1,
 		Tags:      tagMap(s.Tags),
 		CreatedAt: aws.ToTime(s.CreatedAt),
@@ -36,6 +37,7 @@ func task(t *types.Task, def definition, address string) plimsoll.Task {
 		LastStatus:        plimsoll.Status(aws.ToString(t.LastStatus)),
 		DesiredStatus:     plimsoll.Status(aws.ToString(t.DesiredStatus)),
 		Reserved:          def.reserved(t.Overrides),
+		Ports:             def.hostPorts,
 		Released:          released(t),
 		CreatedAt:         aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
 		StoppingAt: aws.ToTime(t.StoppingAt), StoppedAt: aws.ToTime(t.StoppedAt),
@@ -167,6 +169,8 @@ func resources(list []types.Resource) plimsoll.Resources {
 			result.CPU = int64(r.IntegerValue)
 		case "MEMORY":
 			result.Memory = int64(r.IntegerValue)
+		case "GPU":
+			result.GPU = int64(len(r.StringSetValue))
 		}
 	}
 	return result
