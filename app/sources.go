@@ -48,7 +48,7 @@ func (m sources) services() ([]control.Service, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s:%d: services.%s: trigger %q: %w", m.project.File, s.Line, s.Name, t.Name, err)
 			}
-			service.Sources = append(service.Sources, control.Source{Source: source, Interval: t.Interval, Timeout: readTimeout(t)})
+			service.Sources = append(service.Sources, control.Source{Source: source, Interval: t.Interval, Timeout: readTimeout(t), MaxAge: maxAge(t)})
 		}
 		out = append(out, service)
 	}
@@ -68,7 +68,7 @@ func (m sources) source(s compose.Service, t compose.Trigger) (demand.Source, er
 	case *compose.Router:
 		return m.routed(s, p)
 	case *compose.SQSQueue:
-		return m.queue(p)
+		return m.queue(t, p)
 	case *compose.Cron:
 		return cron.New(cron.Options{Start: p.Start, End: p.End, Timezone: p.Timezone, DesiredReplicas: p.DesiredReplicas})
 	case *compose.Random:
@@ -99,12 +99,35 @@ func (m sources) routed(s compose.Service, p *compose.Router) (demand.Source, er
 	})
 }
 
-func (m sources) queue(p *compose.SQSQueue) (demand.Source, error) {
+// A queue that gives no notices is read at a pace between these.
+const (
+	leastPoll = time.Second
+	mostPoll  = 30 * time.Second
+)
+
+// paced tells whether the source itself says when it is to be read.
+func paced(t compose.Trigger) bool {
+	p, ok := t.Parameters.(*compose.SQSQueue)
+	return ok && p.QueueURL != "" && t.Interval == 0
+}
+
+// maxAge is when a reading has gone stale, 0 for the loop's default.
+func maxAge(t compose.Trigger) time.Duration {
+	if paced(t) {
+		return 3 * mostPoll
+	}
+	return 0
+}
+
+func (m sources) queue(t compose.Trigger, p *compose.SQSQueue) (demand.Source, error) {
 	o := sqs.Options{
 		QueueURL: p.QueueURL, Queue: p.Queue,
 		Region:         cmp.Or(p.AWSRegion, m.aws.Region),
 		Endpoint:       p.AWSEndpoint,
 		IgnoreInFlight: !p.ScaleOnInFlight, Delayed: p.ScaleOnDelayed,
+	}
+	if paced(t) {
+		o.Pace = &sqs.Pace{Least: leastPoll, Most: mostPoll, CallsPerDay: p.CallsPerDay}
 	}
 	// A queue elsewhere is reached as the environment says; one of the engine's
 	// own, by the engine's key.

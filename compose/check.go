@@ -117,9 +117,12 @@ func (q *SQSQueue) check(c check) {
 		q.QueueLength = 1
 	}
 	if q.Queue == "" {
+		if c.has("callsPerDay") && c.has("interval") {
+			c.key("callsPerDay", "with an interval the queue is read at that; remove one of both")
+		}
 		return
 	}
-	for _, key := range []string{"awsRegion", "awsEndpoint"} {
+	for _, key := range []string{"awsRegion", "awsEndpoint", "callsPerDay"} {
 		if c.has(key) {
 			c.key(key, "%s is for a queueURL; %q is a queue of the engine", key, q.Queue)
 		}

@@ -63,6 +63,7 @@ type SQSQueue struct {
 	AWSEndpoint           string  `yaml:"awsEndpoint" jsonschema:"pattern=^https?://" words:"a URL that begins with http:// or https://" jsonschema_description:"The endpoint of SQS; without it that of the environment."`
 	ScaleOnInFlight       bool    `yaml:"scaleOnInFlight" jsonschema:"default=true" jsonschema_description:"Messages that are being worked on count as well."`
 	ScaleOnDelayed        bool    `yaml:"scaleOnDelayed" jsonschema:"default=false" jsonschema_description:"Delayed messages count as well."`
+	CallsPerDay           int     `yaml:"callsPerDay" jsonschema:"default=20000,minimum=3000,maximum=90000" jsonschema_description:"The most calls in a day for a queueURL without an interval, which is read every second while there are messages, every 30 s while there are none, and less often than every second when the calls run short."`
 }
 
 // Cron wants a number of tasks between two times.
@@ -168,6 +169,9 @@ func (d *decoder) decodeTrigger(n *node) Trigger {
 	d.structs(n, &t, t.Parameters)
 	if n.get("interval") == nil {
 		t.Interval = types[i].interval
+		if q, ok := t.Parameters.(*SQSQueue); ok && q.QueueURL != "" {
+			t.Interval = 0 // by callsPerDay
+		}
 	}
 	if len(d.errors) > before {
 		return t

@@ -32,6 +32,7 @@ type feed struct {
 
 	mu     sync.Mutex
 	began  time.Time // of the last read; zero: none yet
+	due    time.Time // of the next, as the source itself has it; zero: by Interval
 	done   chan struct{}
 	dirty  bool // the source says that it has changed
 	late   bool // a step went on without the read under way
@@ -61,7 +62,13 @@ func (f *feed) begin(now time.Time, read func(*feed)) <-chan struct{} {
 	if f.done != nil {
 		return f.done
 	}
-	due := f.began.IsZero() || f.dirty || f.from.Interval <= 0 || now.Sub(f.began) >= f.from.Interval
+	due := f.began.IsZero() || f.dirty
+	switch {
+	case !f.due.IsZero():
+		due = due || !now.Before(f.due)
+	default:
+		due = due || f.from.Interval <= 0 || now.Sub(f.began) >= f.from.Interval
+	}
 	if !due {
 		return nil
 	}
@@ -77,9 +84,13 @@ func (f *feed) finish(now time.Time, sample demand.Sample, err error) bool {
 	if err == nil && (math.IsNaN(sample.Value) || math.IsInf(sample.Value, 0) || sample.Value < 0) {
 		err = fmt.Errorf("the reading %v is no number of 0 or more", sample.Value)
 	}
+	var due time.Time
+	if p, ok := f.from.Source.(demand.Pacer); ok {
+		due = p.Next(now)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = err
+	f.err, f.due = err, due
 	if err == nil {
 		f.sample, f.readAt = sample, now
 		if at := sample.At; !at.IsZero() && at.Before(now) {
@@ -109,6 +120,9 @@ func (f *feed) leave() {
 func (f *feed) next() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.due.IsZero() && f.done == nil {
+		return f.due
+	}
 	if f.from.Interval <= 0 || f.done != nil {
 		return time.Time{}
 	}

@@ -497,3 +497,25 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// paced is a gauge that says itself when it is to be read.
+type paced struct {
+	mute
+	every time.Duration
+}
+
+func (p paced) Next(now time.Time) time.Time { return now.Add(p.every) }
+
+func TestASourceMaySayItselfWhenItIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, g := newCluster(10, "web"), newGauge(2)
+		s := service("web", 1, 9, paced{mute{g}, 7 * time.Second}, 0)
+		s.Sources[0].MaxAge = time.Minute
+		l := newLoop(t, control.Options{Platform: c, Services: []control.Service{s}})
+		running(t, l)
+		time.Sleep(36 * time.Second)
+		if n := g.count(); n != 6 {
+			t.Errorf("read %d times in 36 s, want at once and then every 7 s", n)
+		}
+	})
+}

@@ -36,3 +36,11 @@ type Source interface {
 type Notifier interface {
 	Changed() <-chan struct{}
 }
+
+// Pacer is the optional ability of a source to say itself when it is worth
+// being read again, in place of a fixed interval.
+type Pacer interface {
+	// Next is the earliest time of the next Read, asked for after one has ended
+	// at now.
+	Next(now time.Time) time.Time
+}

@@ -38,6 +38,8 @@ type Options struct {
 	// Changed, if any, gives a notice when messages have arrived. It holds at
 	// most one and is never closed.
 	Changed <-chan struct{}
+	// Pace, if any, says how often the queue is to be read.
+	Pace *Pace
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -47,13 +49,15 @@ type Source struct {
 	o   Options
 	api *awssqs.Client
 
-	mu  sync.Mutex
-	url string // as QueueURL, or as GetQueueUrl gave it; empty: not known yet
+	mu    sync.Mutex
+	url   string // as QueueURL, or as GetQueueUrl gave it; empty: not known yet
+	pacer *pacer // nil without Options.Pace
 }
 
 var (
 	_ demand.Source   = (*Source)(nil)
 	_ demand.Notifier = (*Source)(nil)
+	_ demand.Pacer    = (*Source)(nil)
 )
 
 // New checks the options; it makes no call.
@@ -82,7 +86,11 @@ func New(o Options) (*Source, error) {
 			opts.BaseEndpoint = aws.String(o.Endpoint)
 		}
 	})
-	return &Source{o: o, api: api, url: o.QueueURL}, nil
+	s := &Source{o: o, api: api, url: o.QueueURL}
+	if o.Pace != nil {
+		s.pacer = newPacer(*o.Pace, o.Now())
+	}
+	return s, nil
 }
 
 func checkURL(key, text string) error {
@@ -139,11 +147,29 @@ func (s *Source) Changed() <-chan struct{} { return s.o.Changed }
 // Read gives the number of messages. A queue that does not exist, or a number
 // that the answer lacks, is an error.
 func (s *Source) Read(ctx context.Context) (demand.Sample, error) {
+	s.paced(func(p *pacer) { p.called(s.o.Now()) })
 	sample, err := s.read(ctx)
 	if err != nil {
+		s.paced((*pacer).failed)
 		return demand.Sample{}, fmt.Errorf("aws-sqs-queue %q: %w", s.o.Queue+s.o.QueueURL, err)
 	}
+	s.paced(func(p *pacer) { p.saw(sample.Value) })
 	return sample, nil
+}
+
+// Next is when the queue is to be read again; the zero time without a pace.
+func (s *Source) Next(now time.Time) (next time.Time) {
+	s.paced(func(p *pacer) { next = p.next(now) })
+	return next
+}
+
+// paced does something to the pacer, if there is one.
+func (s *Source) paced(do func(*pacer)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pacer != nil {
+		do(s.pacer)
+	}
 }
 
 // part is one of the numbers that a queue's length is made of.
