@@ -60,6 +60,8 @@ var rules = []rule{
 	{"worker/...", []string{"engine/...", "control/...", "scale/...", "platform/...", "demand/...", "compose/...", "router/...", "app/...", "api/..."}, nil,
 		"a worker meets the platform and the queue over the wire alone, as on ECS"},
 	{"worker", []string{"github.com/aws/..."}, nil, "the queue is a seam; SQS is a leaf"},
+	{"objects/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "compose/...", "app/...", "worker/...", "net/http"}, nil,
+		"files are told of as values; who sends them where is none of their business"},
 	{"load/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "compose/...", "app/..."}, nil,
 		"the load comes from outside, as a client's does"},
 	{"api/...", []string{"platform/...", "engine/...", "demand/sqs", "demand/router", "compose/...", "app/..."}, nil,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,13 +26,12 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", UpdateScripts: *update,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"misuse":  endsWith(exitMisuse),
-			"failure": endsWith(exitFailure),
-		},
-	})
+	cmds := map[string]func(*testscript.TestScript, bool, []string){
+		"misuse":  endsWith(exitMisuse),
+		"failure": endsWith(exitFailure),
+	}
+	maps.Copy(cmds, queueCommands)
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update, Cmds: cmds})
 }
 
 // endsWith is a script's command: what it runs must end with the status, tell

@@ -13,4 +13,5 @@ type Programs struct {
 	Engine func(context.Context, app.EngineOptions) error
 	Run    func(context.Context, app.RunOptions) error
 	Work   func(context.Context, app.WorkOptions) error
+	Put    func(context.Context, app.PutOptions) error
 }

@@ -95,7 +95,7 @@ at --ui (or $PLIMSOLL_UI).`,
 		&cobra.Group{ID: groupFile, Title: "To write the file:"},
 	)
 	root.AddCommand(
-		c.up(), c.engine(), c.runScaler(), c.work(), c.down(), c.envCommand(),
+		c.up(), c.engine(), c.runScaler(), c.work(), c.put(), c.down(), c.envCommand(),
 		c.ps(), c.services(), c.hosts(), c.events(), c.explain(), c.logs(),
 		c.scale(), c.pause(), c.resume(), c.tenants(),
 		c.validate(), c.schema(), c.versionCommand(),
