@@ -79,6 +79,9 @@ func release(w http.ResponseWriter, r *http.Request, loop Releaser, task string)
 		err = faultf(http.StatusNotFound, "%s", err)
 	case errors.Is(err, control.ErrKept):
 		err = faultf(http.StatusConflict, "%s", err)
+	case errors.Is(err, control.ErrNotYet):
+		w.Header().Set("Retry-After", "1")
+		err = faultf(http.StatusServiceUnavailable, "%s", err)
 	}
 	if err != nil {
 		refuse(w, err)

@@ -36,8 +36,9 @@ func TestATaskIsReleasedByItsARNOrItsID(t *testing.T) {
 
 func TestARefusedReleaseSaysWhy(t *testing.T) {
 	for status, refusal := range map[int]error{
-		http.StatusConflict: fmt.Errorf("%w: at its minimum", control.ErrKept),
-		http.StatusNotFound: fmt.Errorf("task: %w", control.ErrUnknownTask),
+		http.StatusServiceUnavailable: fmt.Errorf("%w: starting", control.ErrNotYet),
+		http.StatusConflict:           fmt.Errorf("%w: at its minimum", control.ErrKept),
+		http.StatusNotFound:           fmt.Errorf("task: %w", control.ErrUnknownTask),
 	} {
 		l := newLoop()
 		l.refusal = refusal

@@ -18,6 +18,9 @@ import (
 // or the loop does not answer for it. The task goes on as before.
 var ErrKept = errors.New("the task is kept")
 
+// ErrNotYet is wrapped by the errors that pass by themselves: to be asked again.
+var ErrNotYet = errors.New("not yet")
+
 // release is what is known of one task that asked to be counted out.
 type release struct {
 	At time.Time `json:"at"`
@@ -94,7 +97,7 @@ func (r *releases) know(service string, desired int) {
 // service goes down by one for it, once, however often this is said, and never
 // under the service's minimum. It returns when that is certain, and done soon
 // after; the task is to take no more work, and may end. The error wraps
-// ErrUnknownTask or ErrKept.
+// ErrUnknownTask, ErrKept or ErrNotYet.
 func (l *Loop) Release(ctx context.Context, task string) error {
 	releaser, able := l.platform.(platform.Releaser)
 	if !able || l.opts.DryRun {
@@ -155,7 +158,11 @@ func (l *Loop) mayLeave(t *plimsoll.Task) error {
 		return fmt.Errorf("%w: service %q is paused", ErrKept, t.Service)
 	}
 	r := l.releases
-	desired, least := r.desired[t.Service], max(policy.Min, over.Floor)
+	desired, seen := r.desired[t.Service]
+	if !seen {
+		return fmt.Errorf("%w: service %q has not been looked at", ErrNotYet, t.Service)
+	}
+	least := max(policy.Min, over.Floor)
 	under, writing := r.ledger.Underway[t.Service]
 	if writing {
 		desired = min(desired, under.To)
@@ -216,7 +223,6 @@ func (l *Loop) countReleases(ctx context.Context, now time.Time, seen plimsoll.C
 func (l *Loop) askedToLeave(now time.Time, c *plimsoll.Cluster) map[string][]*plimsoll.Task {
 	r := l.releases
 	asked := map[string][]*plimsoll.Task{}
-	settled := r.fresh // from now on there is a ledger
 	for i := range c.Tasks {
 		t := &c.Tasks[i]
 		if !t.Released || t.Service == "" {
@@ -226,33 +232,28 @@ func (l *Loop) askedToLeave(now time.Time, c *plimsoll.Cluster) map[string][]*pl
 			delete(r.pending, t.ARN)
 			continue
 		}
-		switch {
-		case r.fresh && !t.Live(), t.Leaving(), !t.Live() && t.StopCode != stoppedItself:
-			// Its place has been counted already, by whoever had it stopped.
-			delete(r.pending, t.ARN)
+		if r.fresh && !t.Live() {
 			r.ledger.Counted[t.ARN] = release{At: now}
-			settled = true
-		default:
-			r.pending[t.ARN] = pending{service: t.Service, at: now} // until it is counted
-			asked[t.Service] = append(asked[t.Service], t)
+			continue
 		}
+		// Even one that is being stopped: the platform may have taken it in the
+		// place of another whose release was counted a moment ago.
+		r.pending[t.ARN] = pending{service: t.Service, at: now} // until it is counted
+		asked[t.Service] = append(asked[t.Service], t)
 	}
-	r.fresh = false
 	for arn, p := range r.pending {
 		if now.Sub(p.at) > pendingFor {
 			delete(r.pending, arn)
 		}
 	}
-	if settled {
+	if r.fresh { // from now on there is a ledger
 		if err := l.saveLedger(now); err != nil {
 			l.log.Warn("the releases cannot be written down", "error", err)
 		}
+		r.fresh = false
 	}
 	return asked
 }
-
-// stoppedItself is ECS's word for a task that ended by itself.
-const stoppedItself = "EssentialContainerExited"
 
 // countService finishes what was under way for one service, and takes those who
 // ask off its count.

@@ -183,6 +183,9 @@ func TestATaskThatIsNotTheLoopsIsKept(t *testing.T) {
 		c, s := newWorkers(3, 0)
 		c.tasks[2].Service = "other"
 		l := newLoop(t, control.Options{Platform: c, Services: []control.Service{s}})
+		if err := l.Release(t.Context(), "1"); !errors.Is(err, control.ErrNotYet) || errors.Is(err, control.ErrKept) {
+			t.Errorf("before the first step: %v", err)
+		}
 		l.Step(t.Context())
 		if err := l.Release(t.Context(), "3"); !errors.Is(err, control.ErrKept) {
 			t.Errorf("another service's task: %v", err)

@@ -165,12 +165,12 @@ func (m *Machine) buildTask(e *Task) {
 	if t.ClientToken != "" {
 		home.byToken[t.ClientToken] = append(home.byToken[t.ClientToken], t)
 	}
+	if s := home.services[t.Service]; t.Excused && s != nil {
+		s.addExcused(t)
+		m.watchExcused(t)
+	}
 	if !t.alive() {
 		m.stopped = append(m.stopped, t)
-		if s := home.services[t.Service]; t.Excused && s != nil {
-			s.addExcused(t)
-			m.watchExcused(t)
-		}
 		return
 	}
 	if s := home.services[t.Service]; t.Service != "" && s != nil && len(s.Deployments) > 0 {

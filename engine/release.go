@@ -15,13 +15,16 @@ const excuseFor = 10 * time.Minute
 // released tells whether the task has asked to be counted out.
 func (t *Task) released() bool { return t.Tags[plimsoll.TagReleased] != "" }
 
-// excuse has an ended task count for its service's desired count until that has
-// been lowered. It is called when the task has been finished.
+// excuse has a task that is gone, or going, count for its service's desired
+// count until that has been lowered.
 func (m *Machine) excuse(s *service, t *task) {
+	if t.Excused {
+		return
+	}
 	m.editTask(t).Excused = true
 	s.addExcused(t)
 	m.watchExcused(t)
-	m.say(s, "(service %s) (task %s) has ended as it was released to; it is not replaced.", s.Name, t.ID)
+	m.say(s, "(service %s) (task %s) was released and goes; it is not replaced.", s.Name, t.ID)
 	m.unsettle(s)
 }
 
@@ -33,7 +36,14 @@ func (s *service) addExcused(t *task) {
 
 // watchExcused ends the excuse when its time is over.
 func (m *Machine) watchExcused(t *task) {
-	m.after(t.StoppedAt.Add(excuseFor), func() {
+	since := t.StoppedAt
+	if since.IsZero() {
+		since = t.StoppingAt
+	}
+	if since.IsZero() {
+		since = m.now
+	}
+	m.after(since.Add(excuseFor), func() {
 		if t.Excused {
 			m.unexcuse(t)
 		}

@@ -97,3 +97,24 @@ func TestAReleasedTaskCannotBeProtectedAgain(t *testing.T) {
 		t.Error("the task was stopped")
 	}
 }
+
+func TestAReleasedTaskThatIsStoppedByNameIsNotReplaced(t *testing.T) {
+	c := newHosts(t, 3)
+	c.service("work", 6, 1, 100)
+	c.run()
+	ids := c.with("work", plimsoll.StatusRunning)
+	for _, id := range ids[:3] {
+		c.release(id)
+	}
+	c.desire("work", 5) // any of the three may go for this
+	for _, id := range ids[:2] {
+		c.do(engine.StopTask{Task: id})
+	}
+	c.restart()
+	c.run()
+	c.desire("work", 4)
+	c.desire("work", 3)
+	c.run()
+	equal(t, "running", c.with("work", plimsoll.StatusRunning), ids[3:])
+	equal(t, "tasks", len(c.m.Tasks("")), 6)
+}

@@ -245,6 +245,9 @@ func (m *Machine) stopTask(c StopTask) (*Task, *Error) {
 	if reason == "" {
 		reason = "Task stopped by user"
 	}
+	if t.svc != nil && t.released() && t.staying() && !t.stale() && !t.displaced() {
+		m.excuse(t.svc, t)
+	}
 	m.stop(t, stopUser, reason)
 	return t.Task, nil
 }

@@ -122,8 +122,11 @@ func (r *runner) wait(last bool) time.Duration {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.o.Idle == 0 || r.busy > 0 {
+	switch {
+	case r.o.Idle == 0:
 		return longPoll
+	case r.busy > 0: // what is in hand may end soon, and the idle time with it
+		return min(longPoll, max(r.o.Idle, time.Second))
 	}
 	return min(longPoll, max(0, r.o.Idle-time.Since(r.idle)))
 }
