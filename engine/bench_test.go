@@ -8,6 +8,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
+	"plimsoll/place"
 )
 
 // halfFull is a machine with hosts of which each is half full of running tasks
@@ -64,6 +65,43 @@ func BenchmarkRunTask(b *testing.B) {
 			}
 			b.ReportMetric(float64(bytes)/float64(b.N), "record-B/op")
 		})
+	}
+}
+
+// BenchmarkRunTaskByTerms is BenchmarkRunTask's first step and its end for tasks
+// that do not go just anywhere: the board's way of placing them.
+func BenchmarkRunTaskByTerms(b *testing.B) {
+	for name, in := range map[string]engine.RunTask{
+		"plain":    {},
+		"memberOf": {Constraints: memberOf("attribute:disk == ssd and attribute:ecs.os-type =~ lin.*")},
+		"distinct": {Constraints: []place.Constraint{{Type: place.DistinctInstance}}},
+		"spread":   {Strategies: []place.Strategy{{Type: place.Spread, Field: "attribute:rack"}, {Type: place.Spread, Field: place.FieldInstance}}},
+		"random":   {Strategies: []place.Strategy{{Type: place.Random}}},
+		"binpack":  {Strategies: []place.Strategy{{Type: place.Spread, Field: place.FieldZone}, {Type: place.Binpack, Field: place.FieldMemory}}},
+		"group":    {Constraints: memberOf("not task:group == service:service-1")},
+	} {
+		for _, hosts := range []int{1000, 10_000} {
+			b.Run(fmt.Sprintf("%s/hosts=%d", name, hosts), func(b *testing.B) {
+				m, now := halfFull(b, hosts)
+				ssd := "ssd"
+				for n, i := range m.Instances("") {
+					rack := fmt.Sprint(n / 40)
+					list := []engine.Attribute{{Name: "rack", Value: &rack, Target: i.ARN}}
+					if n%10 == 0 {
+						list = append(list, engine.Attribute{Name: "disk", Value: &ssd, Target: i.ARN})
+					}
+					m.Step(now, []engine.Event{engine.Call{Command: engine.PutAttributes{Attributes: list}}})
+				}
+				in.TaskDefinition = "job"
+				for b.Loop() {
+					fx := m.Step(now, []engine.Event{engine.Call{ID: 1, Command: in}})
+					if len(fx.Starts) != 1 {
+						b.Fatalf("%+v", fx.Replies)
+					}
+					m.Step(now, []engine.Event{engine.Observed{Event: runtime.Event{TaskID: fx.Starts[0].TaskID, Kind: runtime.Exited, At: now}}})
+				}
+			})
+		}
 	}
 }
 

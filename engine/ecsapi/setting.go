@@ -51,7 +51,10 @@ func findSetting(name types.SettingName) (accountSetting, error) {
 func principal(call *awsapi.Call, ref *string) (string, error) {
 	arn := value(ref)
 	if arn == "" {
-		return call.ARN, nil
+		arn = call.ARN
+	}
+	if ref == nil && !strings.HasSuffix(arn, ":root") {
+		return arn, nil // who signs with a role's own credentials
 	}
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "iam" || parts[4] != call.Account {
