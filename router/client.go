@@ -79,14 +79,18 @@ func (r *Router) serveConn(conn net.Conn) {
 	c.close()
 }
 
-// enter makes the connection known to Shutdown; false if that has begun.
+// enter makes the connection known to Shutdown and to the sweep; false after
+// Close.
 func (r *Router) enter(c *client) bool {
 	r.socketsMu.Lock()
 	defer r.socketsMu.Unlock()
-	if r.halting.Load() {
+	if r.closed.Load() {
 		return false
 	}
 	r.clients[c] = struct{}{}
+	if r.evicting.Load() {
+		_ = c.conn.SetReadDeadline(past)
+	}
 	return true
 }
 
@@ -94,9 +98,6 @@ func (r *Router) exit(c *client) {
 	r.socketsMu.Lock()
 	defer r.socketsMu.Unlock()
 	delete(r.clients, c)
-	if len(r.clients) == 0 && r.halting.Load() {
-		r.emptyOnce.Do(func() { close(r.empty) })
-	}
 }
 
 // isSecure tells whether the connection is TLS.
@@ -130,7 +131,7 @@ func (c *client) serve() (handOver bool) {
 		if c.answer() == other {
 			return true
 		}
-		if !c.reuse || c.router.halting.Load() {
+		if !c.reuse {
 			if c.unread {
 				c.linger()
 			}
@@ -182,9 +183,12 @@ func (c *client) await(first bool, limit time.Duration) arrived {
 			c.object(&h1.Error{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the head is too large"})
 			return ended
 		}
-		stop := &c.router.halting
+		stop := &c.router.evicting
 		if parsed > 0 {
 			stop = nil
+		}
+		if stop != nil && stop.Load() {
+			return ended
 		}
 		switch err := c.fill(stop); {
 		case err == nil:

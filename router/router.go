@@ -165,10 +165,13 @@ type Router struct {
 
 	halting   atomic.Bool // Shutdown or Close: no more connections and requests
 	closed    atomic.Bool
+	evicting  atomic.Bool // connections without a request are closed
+	accepting sync.WaitGroup
 	empty     chan struct{} // closed when, halting, the last client has ended
 	emptyOnce sync.Once
 
-	socketsMu sync.Mutex // guards both
+	socketsMu sync.Mutex // guards what follows
+	live      int        // connections that were accepted, and are not net/http's
 	sockets   map[*socket]struct{}
 	clients   map[*client]struct{}
 }
@@ -326,6 +329,7 @@ func (r *Router) Close() error {
 	if server != nil {
 		r.socketsMu.Lock()
 		r.halting.Store(true)
+		r.evicting.Store(true)
 		r.socketsMu.Unlock()
 		for _, l := range listeners {
 			l.Close()

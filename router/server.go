@@ -19,6 +19,9 @@ const (
 	maxHeaderBytes = h1.MaxHead
 	// acceptPause is a rest when the process has no more file descriptors.
 	acceptPause = 10 * time.Millisecond
+	// partingGrace is how long a connection without a request stays open when
+	// the router is to end.
+	partingGrace = 300 * time.Millisecond
 )
 
 // fullServer is net/http's server for what needs more than plain HTTP/1.1, with
@@ -64,6 +67,7 @@ func (r *Router) accept(l net.Listener, serve func(net.Conn)) error {
 	if err := r.startServing(l); err != nil {
 		return err
 	}
+	defer r.accepting.Done()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -77,7 +81,22 @@ func (r *Router) accept(l net.Listener, serve func(net.Conn)) error {
 			}
 			return err
 		}
-		go serve(conn)
+		r.socketsMu.Lock()
+		r.live++
+		r.socketsMu.Unlock()
+		go func() {
+			defer r.departed()
+			serve(conn)
+		}()
+	}
+}
+
+// departed counts that a connection has ended, or has become net/http's.
+func (r *Router) departed() {
+	r.socketsMu.Lock()
+	defer r.socketsMu.Unlock()
+	if r.live--; r.live == 0 && r.halting.Load() {
+		r.emptyOnce.Do(func() { close(r.empty) })
 	}
 }
 
@@ -89,6 +108,7 @@ func (r *Router) startServing(l net.Listener) error {
 		return ErrClosed
 	}
 	r.listeners = append(r.listeners, l)
+	r.accepting.Add(1)
 	if r.server != nil {
 		return nil
 	}
@@ -138,35 +158,52 @@ func (r *Router) sendAllAway() (leaving []*tunnel) {
 	return leaving
 }
 
-// haltClients takes no more connections and requests, and waits for the clients'
-// connections to end, which it forces when ctx ends.
+// haltClients takes no more connections, and waits for the clients' connections
+// to end, which it forces when ctx ends. Each may bring one more request, which
+// is answered with "Connection: close"; those that bring none are closed after
+// partingGrace, for a request may be on its way just then.
 func (r *Router) haltClients(ctx context.Context) error {
 	r.mu.Lock()
 	listeners := r.listeners
 	r.closePorts(nil)
 	r.mu.Unlock()
-	defer func() {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
+	for _, l := range listeners {
+		l.Close()
+	}
+	r.accepting.Wait()
 	r.socketsMu.Lock()
 	r.halting.Store(true)
-	for c := range r.clients {
-		_ = c.conn.SetReadDeadline(past) // wakes those without a request
-	}
-	n := len(r.clients)
+	n := r.live
 	r.socketsMu.Unlock()
 	if n == 0 {
 		return nil
 	}
+	grace := time.NewTimer(partingGrace)
+	defer grace.Stop()
 	select {
 	case <-r.empty:
 		return nil
 	case <-ctx.Done():
+	case <-grace.C:
+		r.evictIdle()
+		select {
+		case <-r.empty:
+			return nil
+		case <-ctx.Done():
+		}
 	}
 	r.closeClients()
 	return fmt.Errorf("the clients' connections: %w", context.Cause(ctx))
+}
+
+// evictIdle closes the connections without a request.
+func (r *Router) evictIdle() {
+	r.socketsMu.Lock()
+	defer r.socketsMu.Unlock()
+	r.evicting.Store(true)
+	for c := range r.clients {
+		_ = c.conn.SetReadDeadline(past) // wakes it
+	}
 }
 
 // closeClients ends the clients' connections whatever is under way on them.
