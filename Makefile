@@ -64,6 +64,15 @@ conformance:
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
+# The long forms of the router's tests: ten minutes of churn, a gigabyte both
+# ways, twelve thousand idle and slow clients.
+soak:
+	PLIMSOLL_SOAK=1 go test -count=1 -timeout 40m -v -run 'FiveTargets|ALargeBody|IdleAndSlow' ./router
+
+# The router beside nginx, haproxy, fabio and httputil.ReverseProxy, by wrk.
+bench-router: go-build
+	bash bench/router
+
 lint: format-check
 	go vet ./...
 	go run $(STATICCHECK) ./...
