@@ -46,6 +46,8 @@ var rules = []rule{
 		"the queues are state; their wire is engine/awsapi"},
 	{"engine/events/...", []string{"net", "net/http", "engine", "engine/queue/...", "engine/awsapi", "engine/ecsapi"}, nil,
 		"rules and the outbox know events as values, whatever they tell of and wherever they go"},
+	{"engine/ec2api/...", []string{"net/http", "engine/daemon/...", "engine/runtime/...", "engine/queue/...", "engine/tenants/..."}, nil,
+		"what is around ECS reads the cluster as a view and has its hosts made by whoever owns them"},
 	{"engine/tenants/...", []string{"net", "net/http", "engine/daemon/...", "engine/runtime/..."}, nil,
 		"tenants are a file and its bounds, whoever serves and runs them"},
 	{"engine/store/...", []string{"net", "net/http"}, nil, "the store knows keys and values only"},

@@ -122,7 +122,8 @@ type grant struct {
 	each         plimsoll.Resources
 }
 
-// putHosts makes the cluster and its logical hosts be there.
+// putHosts makes the cluster and its logical hosts be there. They are not under
+// the account's quota: they are what it was given.
 func (w *world) putHosts(ctx context.Context, g grant) error {
 	if g.count == 0 {
 		return nil
@@ -130,8 +131,7 @@ func (w *world) putHosts(ctx context.Context, g grant) error {
 	if _, err := w.daemon.Do(ctx, engine.CreateCluster{Name: g.cluster}); err != nil {
 		return err
 	}
-	_, err := w.daemon.Do(ctx, engine.PutHosts{Cluster: g.cluster, Hosts: w.hosts(g.count, g.zones, g.each)})
-	return err
+	return w.setHosts(ctx, w.daemon, g, hostGroup)
 }
 
 // shutdown stops all tasks and waits for them, for a time.

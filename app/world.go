@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -14,6 +15,7 @@ import (
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
 	"plimsoll/engine/daemon"
+	"plimsoll/engine/ec2api"
 	"plimsoll/engine/ecsapi"
 	"plimsoll/engine/events"
 	"plimsoll/engine/queue"
@@ -31,6 +33,8 @@ type world struct {
 	// world's hosts have.
 	block    int
 	daemon   *daemon.Daemon
+	bounded  *tenants.Bounded // the same under the account's quota
+	placing  sync.Mutex       // held while the hosts of a cluster change
 	queues   *queue.Set
 	records  *store.Log // of what is neither the machine's nor the queues'
 	rules    *events.Rules
@@ -155,13 +159,20 @@ func (w *world) sendEvents(arn string, bodies []string) error {
 
 // serve makes the services over what has been opened.
 func (w *world) serve(o worldOptions) error {
-	ecs, err := ecsapi.New(ecsapi.Options{Engine: tenants.Bound(w.daemon, o.quota), Runtime: o.runtime})
+	w.bounded = tenants.Bound(w.daemon, o.quota)
+	ecs, err := ecsapi.New(ecsapi.Options{Engine: w.bounded, Runtime: o.runtime})
 	if err != nil {
 		return err
 	}
 	queues := awsapi.SQS(w.queues)
 	queues.Before("CreateQueue", func(_ *awsapi.Call, in any) error { return w.admitQueue(o.quota().Queues, in) })
-	w.services = []*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules)}
+	around, err := ec2api.New(ec2api.Options{
+		Engine: w.daemon, Hosts: w, Log: w.records, Account: o.account, Region: o.region,
+	})
+	if err != nil {
+		return err
+	}
+	w.services = append([]*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules)}, around...)
 	w.api, err = awsapi.NewWorld(w.services...)
 	return err
 }

@@ -15,7 +15,8 @@ func (c *console) engine() *cobra.Command {
 		Use:     "engine",
 		Short:   "Run the ECS-compatible engine alone, without the scaler",
 		GroupID: groupRun,
-		Long: `Run the embedded engine alone: an AWS endpoint (ECS, SQS, STS) whose tasks
+		Long: `Run the embedded engine alone: an AWS endpoint (ECS, SQS, EventBridge, EC2, CloudFormation, SSM, STS)
+whose tasks
 really run. plimsoll env prints how clients reach it.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -132,12 +132,22 @@ func asked(v engine.View, c engine.Command) amount {
 		}
 	case engine.RunTask:
 		return amount{tasks: int64(max(1, c.Count))}
+	case engine.StartTask:
+		return amount{tasks: int64(len(c.Instances))}
+	case engine.RegisterInstance:
+		if c.ARN != "" {
+			return amount{} // it is there already
+		}
+		return amount{hosts: 1, cpu: c.Resources.CPU, memory: c.Resources.Memory}
 	case engine.PutHosts:
 		var wanted, had amount
 		for _, h := range c.Hosts {
 			wanted = wanted.plus(amount{hosts: 1, cpu: h.Resources.CPU, memory: h.Resources.Memory}, 1)
 		}
 		for _, i := range v.Instances(c.Cluster) {
+			if i.Agent {
+				continue // PutHosts leaves it alone
+			}
 			had = had.plus(amount{hosts: 1, cpu: i.Registered.CPU, memory: i.Registered.Memory}, 1)
 		}
 		return wanted.plus(had, -1)
