@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -35,10 +36,10 @@ const (
 // SDK client takes more of the two cores than the server that it asks.
 func BenchmarkQueue(b *testing.B) {
 	p := start(b, "engine", "--runtime", "fake")
-	own := measure(b, &queueClient{url: p.run.AWS, region: p.run.Region, keys: p.credentials()})
+	own := measure(b, &queueClient{url: p.run.AWS, region: p.run.Region, keys: p.credentials(), process: p.cmd.Process.Pid})
 	report := func(name string, figures map[string]float64) {
 		for what, n := range figures {
-			b.ReportMetric(n, name+what+"/s")
+			b.ReportMetric(n, name+what)
 		}
 	}
 	report("", own)
@@ -50,12 +51,16 @@ func BenchmarkQueue(b *testing.B) {
 	other := measure(b, moto)
 	report("moto-", other)
 	for what, n := range other {
-		b.ReportMetric(own[what]/n, what+"-ratio")
+		if own[what] > 0 && !strings.HasSuffix(what, "-us") {
+			b.ReportMetric(own[what]/n, strings.TrimSuffix(what, "/s")+"-ratio")
+		}
 	}
 }
 
 // measure gives messages a second: sent in batches of ten; sent one by one;
-// received and deleted one by one; received and deleted in batches of ten.
+// received and deleted one by one; received and deleted in batches of ten. Beside
+// each is the CPU time of a message in microseconds, the server's own and the
+// clients': those hold on a machine that is shared, too.
 func measure(b *testing.B, c *queueClient) map[string]float64 {
 	b.Helper()
 	var made struct{ QueueUrl string }
@@ -67,18 +72,53 @@ func measure(b *testing.B, c *queueClient) map[string]float64 {
 	}
 	in := fmt.Sprintf(`{"QueueUrl":%q`, made.QueueUrl)
 	sendTen := in + `,"Entries":[` + strings.Join(batch, ",") + `]}`
-	figures := map[string]float64{}
-	figures["send-10"] = perSecond(b, queueFor, func() (int, error) { return 10, c.call("SendMessageBatch", sendTen, nil) })
 	sendOne := in + fmt.Sprintf(`,"MessageBody":%q}`, body)
-	figures["send-1"] = perSecond(b, queueFor, func() (int, error) { return 1, c.call("SendMessage", sendOne, nil) })
-	figures["receive-delete-1"] = perSecond(b, queueFor, func() (int, error) { return c.receive(in, 1) })
-	figures["receive-delete-10"] = perSecond(b, queueFor, func() (int, error) { return c.receive(in, 10) })
+	figures := map[string]float64{}
+	for _, each := range []struct {
+		name string
+		f    func() (int, error)
+	}{
+		{"send-10", func() (int, error) { return 10, c.call("SendMessageBatch", sendTen, nil) }},
+		{"send-1", func() (int, error) { return 1, c.call("SendMessage", sendOne, nil) }},
+		{"receive-delete-1", func() (int, error) { return c.receive(in, 1) }},
+		{"receive-delete-10", func() (int, error) { return c.receive(in, 10) }},
+	} {
+		server, client := cpuOf(b, c.process), cpuOf(b, os.Getpid())
+		done, took := perSecond(b, queueFor, each.f)
+		figures[each.name+"/s"] = done / took.Seconds()
+		if c.process != 0 {
+			figures[each.name+"-server-us"] = (cpuOf(b, c.process) - server) / done
+			figures[each.name+"-client-us"] = (cpuOf(b, os.Getpid()) - client) / done
+		}
+	}
 	return figures
 }
 
+// cpuOf is the CPU time of a process in microseconds; 0 for no process.
+func cpuOf(b *testing.B, pid int) float64 {
+	b.Helper()
+	if pid == 0 {
+		return 0
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	ticks := 0.0
+	for _, field := range fields[11:13] { // user and system, in hundredths of a second
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return ticks * 10_000
+}
+
 // perSecond calls f from all clients for a time, and gives how much of what it
-// counts was done in a second.
-func perSecond(b *testing.B, d time.Duration, f func() (int, error)) float64 {
+// counts was done, and in what time.
+func perSecond(b *testing.B, d time.Duration, f func() (int, error)) (float64, time.Duration) {
 	b.Helper()
 	var done atomic.Int64
 	began := time.Now()
@@ -96,7 +136,7 @@ func perSecond(b *testing.B, d time.Duration, f func() (int, error)) float64 {
 		}
 		return nil
 	})
-	return float64(done.Load()) / time.Since(began).Seconds()
+	return float64(done.Load()), time.Since(began)
 }
 
 // receive receives up to most messages and deletes them; it gives how many.
@@ -124,6 +164,7 @@ func (c *queueClient) receive(in string, most int) (int, error) {
 type queueClient struct {
 	url, region string
 	keys        aws.CredentialsProvider
+	process     int // of the server; 0: not looked at
 }
 
 // queueHTTP keeps a connection for each client.

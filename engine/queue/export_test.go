@@ -12,3 +12,9 @@ func (s *Set) Held() int {
 	}
 	return n
 }
+
+// MaxInFlight is the limit of messages in flight.
+const MaxInFlight = maxInFlight
+
+// LimitInFlight lowers the limit of one queue.
+func (s *Set) LimitInFlight(name string, n int) { s.live[name].messages.mostInFlight = n }

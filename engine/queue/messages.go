@@ -47,6 +47,7 @@ type messages struct {
 	// mostReceives is after how many receives a message that would become
 	// visible is dead instead; 0: never.
 	mostReceives int
+	mostInFlight int // maxInFlight
 
 	byID    map[string]*entry
 	groups  map[string]*group
@@ -62,7 +63,7 @@ type messages struct {
 
 func newMessages(fifo bool) *messages {
 	return &messages{
-		fifo: fifo, byID: map[string]*entry{}, groups: map[string]*group{},
+		fifo: fifo, mostInFlight: maxInFlight, byID: map[string]*entry{}, groups: map[string]*group{},
 		waiting: entryHeap{less: func(a, b *entry) bool { return a.at.Before(b.at) }, spot: func(e *entry) *int { return &e.spot }},
 		ages:    entryHeap{less: func(a, b *entry) bool { return a.Sent.Before(b.Sent) }, spot: func(e *entry) *int { return &e.age }},
 	}
@@ -100,14 +101,14 @@ func (q *messages) admit(now time.Time, e *entry) {
 // receipts' numbers come from next.
 func (q *messages) take(now time.Time, most int, visibility time.Duration, next func() uint64) ([]held, error) {
 	q.advance(now)
-	if len(q.free) > 0 && q.count.InFlight >= maxInFlight {
+	if len(q.free) > 0 && q.count.InFlight >= q.mostInFlight {
 		if q.fifo {
 			return nil, nil
 		}
 		return nil, refuse("OverLimit", "Too many messages in flight for this queue: %d. "+
-			"Delete messages after they are processed, or let their visibility timeouts end.", maxInFlight)
+			"Delete messages after they are processed, or let their visibility timeouts end.", q.mostInFlight)
 	}
-	most = min(most, maxInFlight-q.count.InFlight)
+	most = min(most, q.mostInFlight-q.count.InFlight)
 	var taken []held
 	hold := func(e *entry) {
 		taken = append(taken, held{e, e.receipt})
@@ -157,7 +158,7 @@ func (q *messages) withdraw(now time.Time, most int) []*entry {
 }
 
 // givable tells whether a receiver would get something.
-func (q *messages) givable() bool { return len(q.free) > 0 && q.count.InFlight < maxInFlight }
+func (q *messages) givable() bool { return len(q.free) > 0 && q.count.InFlight < q.mostInFlight }
 
 // hide sets when a message in flight is ready again: now + visibility.
 func (q *messages) hide(now time.Time, e *entry, visibility time.Duration) {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,8 +128,13 @@ func TestTheHandleOfAnEarlierReceiveDeletesNothing(t *testing.T) {
 func TestArrivalsAreToldForDelaysAndTimeoutsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
+		var mu sync.Mutex
 		var told []time.Duration
-		s := open(t, newMemory(), func(string) { told = append(told, time.Since(began)) })
+		s := open(t, newMemory(), func(string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, time.Since(began))
+		})
 		create(t, s, "jobs", map[string]string{"DelaySeconds": "5", "VisibilityTimeout": "7"})
 		send(t, s, "jobs", "x")
 		receive(t, s, "jobs", 20*time.Second)
@@ -161,26 +167,30 @@ func TestAQueueIsPurgedOnceAMinute(t *testing.T) {
 }
 
 func TestTheMessagesInFlightAreLimited(t *testing.T) {
+	if queue.MaxInFlight != 120_000 {
+		t.Errorf("the limit is %d", queue.MaxInFlight)
+	}
 	s := open(t, newMemory(), nil)
 	create(t, s, "jobs", nil)
-	drafts := make([]queue.Draft, 120_010)
-	for i := range drafts {
-		drafts[i] = queue.Draft{Body: "x"}
-	}
-	if _, err := s.Send("jobs", drafts); err != nil {
-		t.Fatal(err)
-	}
-	hour := time.Hour
-	got, err := s.Receive(t.Context(), "jobs", queue.Receive{Max: len(drafts), Visibility: &hour})
-	if err != nil || len(got) != 120_000 {
-		t.Fatalf("%d came, %v", len(got), err)
+	createFIFO(t, s, "line.fifo")
+	s.LimitInFlight("jobs", 3)
+	s.LimitInFlight("line.fifo", 3)
+	send(t, s, "jobs", "a", "b", "c", "d")
+	line(t, s, "line.fifo", "a1", "b1", "c1", "d1")
+	got := receive(t, s, "jobs", 0)
+	if bodies(got) != "a b c" {
+		t.Fatalf("%v came", bodies(got))
 	}
 	wait := 10 * time.Millisecond // a waiter is refused too, rather than woken for ever
 	if _, err := s.Receive(t.Context(), "jobs", queue.Receive{Max: 1, Wait: &wait}); !isRefusal(err, "OverLimit") {
 		t.Errorf("over the limit: %v", err)
 	}
 	remove(t, s, "jobs", got[0].Handle)
-	if got := receive(t, s, "jobs", 0); len(got) != 1 {
-		t.Errorf("%d came after one was deleted", len(got))
+	if got := receive(t, s, "jobs", 0); bodies(got) != "d" {
+		t.Errorf("%v came after one was deleted", bodies(got))
+	}
+	// A FIFO queue gives nothing then, and says nothing.
+	if first, more := receive(t, s, "line.fifo", 0), receive(t, s, "line.fifo", wait); len(first) != 3 || len(more) != 0 {
+		t.Errorf("%v, then %v", bodies(first), bodies(more))
 	}
 }
