@@ -69,6 +69,10 @@ func trigger(t compose.Trigger) scale.Trigger {
 		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
 	case *compose.MetricsAPI:
 		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
+	case *compose.Prometheus:
+		out.Target, out.Activation = p.Threshold, p.ActivationThreshold
+	case *compose.PostgreSQL:
+		out.Target, out.Activation = p.TargetQueryValue, p.ActivationTargetQueryValue
 	}
 	switch {
 	case t.Mode == "job":

@@ -13,6 +13,8 @@ import (
 	"plimsoll/demand"
 	"plimsoll/demand/cron"
 	"plimsoll/demand/metricsapi"
+	"plimsoll/demand/postgresql"
+	"plimsoll/demand/prometheus"
 	"plimsoll/demand/random"
 	demandrouter "plimsoll/demand/router"
 	"plimsoll/demand/script"
@@ -77,6 +79,12 @@ func (m sources) source(s compose.Service, t compose.Trigger) (demand.Source, er
 		return script.New(script.Options{Command: p.Command, Dir: m.project.Dir, Timeout: p.Timeout})
 	case *compose.MetricsAPI:
 		return metricsapi.New(metricsapi.Options{URL: p.URL, ValueLocation: p.ValueLocation, Format: p.Format})
+	case *compose.Prometheus:
+		return prometheus.New(prometheus.Options{
+			ServerAddress: p.ServerAddress, Query: p.Query, IgnoreNullValues: p.IgnoreNullValues, Headers: p.Headers(),
+		})
+	case *compose.PostgreSQL:
+		return postgresql.New(postgresql.Options{Connection: p.Connection, Query: p.Query})
 	}
 	return nil, fmt.Errorf("type %q has no source", t.Type)
 }

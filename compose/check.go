@@ -174,3 +174,32 @@ func (m *MetricsAPI) name() string {
 }
 
 func (m *MetricsAPI) check(c check) { c.link("url", m.URL) }
+
+func (p *Prometheus) name() string {
+	if u, err := url.Parse(p.ServerAddress); err == nil {
+		return u.Host
+	}
+	return p.ServerAddress
+}
+
+func (p *Prometheus) check(c check) { c.link("serverAddress", p.ServerAddress) }
+
+// Headers are the custom headers by name.
+func (p *Prometheus) Headers() map[string]string {
+	headers := map[string]string{}
+	for pair := range strings.SplitSeq(p.CustomHeaders, ",") {
+		if name, value, ok := strings.Cut(pair, "="); ok {
+			headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	return headers
+}
+
+func (p *PostgreSQL) name() string {
+	if u, err := url.Parse(p.Connection); err == nil && u.Host != "" {
+		return u.Host + u.Path
+	}
+	return ""
+}
+
+func (p *PostgreSQL) check(check) {}

@@ -20,7 +20,7 @@ type Trigger struct {
 	Steps       []Step        `yaml:"steps" jsonschema:"minItems=1" jsonschema_description:"A map from the reading to the count, in place of the target: from each break point on exactly so many tasks are wanted, and none below the first."`
 	DrainWithin time.Duration `yaml:"drainWithin" jsonschema:"minimum=1s,maximum=24h" jsonschema_description:"The time within which each piece of work is to be done, by the rate at which the tasks are seen to work. Until that is known, the target holds."`
 	// Parameters are those of the trigger's type: *Router, *SQSQueue, *Cron,
-	// *Random, *Script or *MetricsAPI.
+	// *Random, *Script, *MetricsAPI, *Prometheus or *PostgreSQL.
 	Parameters Parameters
 }
 
@@ -104,6 +104,24 @@ type MetricsAPI struct {
 	Format                string  `yaml:"format" jsonschema:"default=json,enum=json" jsonschema_description:"The format of the answer."`
 }
 
+// Prometheus follows the result of a query.
+type Prometheus struct {
+	ServerAddress       string  `yaml:"serverAddress" jsonschema:"required,pattern=^https?://" words:"a URL that begins with http:// or https://" jsonschema_description:"The server's address."`
+	Query               string  `yaml:"query" jsonschema:"required,example=sum(jobs_waiting)" jsonschema_description:"A PromQL expression of one number."`
+	Threshold           float64 `yaml:"threshold" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"Its value for each task."`
+	ActivationThreshold float64 `yaml:"activationThreshold" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
+	IgnoreNullValues    bool    `yaml:"ignoreNullValues" jsonschema:"default=false" jsonschema_description:"An empty result counts as 0, as by KEDA's default; without it the demand is unknown then."`
+	CustomHeaders       string  `yaml:"customHeaders" jsonschema:"pattern=^[^=\\,]+=[^\\,]*(\\,[^=\\,]+=[^\\,]*)*$" words:"NAME=VALUE pairs with commas between them" jsonschema_description:"Headers of each request, such as X-Scope-OrgID=team,Authorization=Bearer ${TOKEN}."`
+}
+
+// PostgreSQL follows the one number that a query gives.
+type PostgreSQL struct {
+	Connection                 string  `yaml:"connection" jsonschema:"required,example=postgres://me:${PASSWORD}@db/shop" jsonschema_description:"A URL, or key=value pairs; what it does not name comes from the environment (PGHOST and so on)."`
+	Query                      string  `yaml:"query" jsonschema:"required,example=SELECT count(*) FROM jobs WHERE state = 'waiting'" jsonschema_description:"A query that gives one row with one number. It can only read."`
+	TargetQueryValue           float64 `yaml:"targetQueryValue" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"Its value for each task."`
+	ActivationTargetQueryValue float64 `yaml:"activationTargetQueryValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
+}
+
 // triggerType is a kind of trigger that is supported.
 type triggerType struct {
 	name, doc string
@@ -120,6 +138,8 @@ func triggerTypes() []triggerType {
 		{"random", "Wants what a seeded generator says, to try a configuration out.", 0, func() Parameters { return &Random{} }},
 		{"script", "Follows the number that a command prints.", 10 * time.Second, func() Parameters { return &Script{} }},
 		{"metrics-api", "Follows a number in the JSON answer of a URL.", 5 * time.Second, func() Parameters { return &MetricsAPI{} }},
+		{"prometheus", "Follows the result of a query to a Prometheus server.", 5 * time.Second, func() Parameters { return &Prometheus{} }},
+		{"postgresql", "Follows the number that a query of a PostgreSQL database gives.", 5 * time.Second, func() Parameters { return &PostgreSQL{} }},
 	}
 }
 
@@ -136,7 +156,7 @@ func TriggerTypes() []string {
 func plannedTriggers() []string {
 	return []string{
 		"aws-cloudwatch", "aws-dynamodb", "cpu", "external", "external-push", "kafka", "memory", "mysql",
-		"nats-jetstream", "postgresql", "prometheus", "rabbitmq", "redis", "redis-streams",
+		"nats-jetstream", "rabbitmq", "redis", "redis-streams",
 	}
 }
 
