@@ -40,6 +40,9 @@ type Journal interface {
 type Operator interface {
 	// SetFloor holds a service at n tasks or more until the time given; 0 ends it.
 	SetFloor(service string, n int, until time.Time) error
+	// SetCeiling holds a service at n tasks or fewer until the time given; the
+	// zero time ends it.
+	SetCeiling(service string, n int, until time.Time) error
 	Pause(service string) error
 	Resume(service string) error
 }

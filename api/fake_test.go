@@ -86,6 +86,10 @@ func (l *loop) ask(format string, args ...any) error {
 func (l *loop) SetFloor(service string, n int, until time.Time) error {
 	return l.ask("floor %s %d %s", service, n, until.Format(time.RFC3339))
 }
+
+func (l *loop) SetCeiling(service string, n int, until time.Time) error {
+	return l.ask("ceiling %s %d %s", service, n, until.Format(time.RFC3339))
+}
 func (l *loop) Pause(service string) error                   { return l.ask("pause %s", service) }
 func (l *loop) Release(_ context.Context, task string) error { return l.ask("release %s", task) }
 func (l *loop) Resume(service string) error                  { return l.ask("resume %s", service) }

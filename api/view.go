@@ -33,6 +33,9 @@ type ServiceView struct {
 	// Floor is the minimum that a person has set until FloorUntil; 0 is none.
 	Floor      int        `json:"floor"`
 	FloorUntil *time.Time `json:"floorUntil,omitempty"`
+	// Ceiling is the maximum that a person has set until CeilingUntil.
+	Ceiling      *int       `json:"ceiling,omitempty"`
+	CeilingUntil *time.Time `json:"ceilingUntil,omitempty"`
 	// Remainder and Cooperative are the service's options of these names.
 	Remainder   bool `json:"remainder"`
 	Cooperative bool `json:"cooperative"`
@@ -178,6 +181,9 @@ func (v *ServiceView) override(o scale.Override) {
 	v.Paused = o.Paused
 	if o.Floor > 0 {
 		v.Floor, v.FloorUntil = o.Floor, &o.Until
+	}
+	if !o.CeilingUntil.IsZero() {
+		v.Ceiling, v.CeilingUntil = &o.Ceiling, &o.CeilingUntil
 	}
 }
 

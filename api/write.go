@@ -9,48 +9,75 @@ import (
 	"plimsoll/control"
 )
 
-// maxFloor is the longest time that a floor may be set for.
+// maxFloor is the longest time that a floor or a ceiling may be set for.
 const maxFloor = 7 * 24 * time.Hour
 
-// scale sets a floor for a stated time: {"floor": 5, "for": "10m"}. A floor of
-// 0 ends it.
+// bound is what a person asks for: {"floor": 5, "for": "10m"} or {"ceiling": 5,
+// "for": "10m"}.
+type bound struct {
+	Floor   *int   `json:"floor"`
+	Ceiling *int   `json:"ceiling"`
+	For     string `json:"for"`
+}
+
+// scale sets a floor or a ceiling for a stated time. A floor of 0 and a ceiling
+// of the service's max end what was set.
 func (s *server) scale(w http.ResponseWriter, r *http.Request) {
 	view, err := s.managed(r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	var q struct {
-		Floor *int   `json:"floor"`
-		For   string `json:"for"`
-	}
+	var q bound
 	if err := body(w, r, &q); err != nil {
 		refuse(w, err)
 		return
 	}
-	if q.Floor == nil || *q.Floor < 0 || *q.Floor > view.Max {
-		refuse(w, faultf(http.StatusBadRequest, "floor is needed: 0 (none) to %d, the max of service %q", view.Max, view.Name))
+	until, err := s.until(view, q)
+	if err != nil {
+		refuse(w, err)
 		return
 	}
-	var until time.Time
-	if *q.Floor > 0 {
-		d, err := time.ParseDuration(q.For)
-		if err != nil || d <= 0 || d > maxFloor {
-			refuse(w, faultf(http.StatusBadRequest, "for is %q; how long the floor holds is needed, such as \"10m\", at most %q", q.For, "168h"))
-			return
-		}
-		until = s.Now().Add(d)
+	set, n, word := s.Loop.SetFloor, q.Floor, "floor"
+	if q.Ceiling != nil {
+		set, n, word = s.Loop.SetCeiling, q.Ceiling, "ceiling"
 	}
-	if err := s.Loop.SetFloor(view.Name, *q.Floor, until); err != nil {
+	if err := set(view.Name, *n, until); err != nil {
 		refuse(w, s.loopFault(err))
 		return
 	}
-	s.Log.Info("floor set", "service", view.Name, "floor", *q.Floor, "for", q.For)
-	reply(w, http.StatusOK, struct {
-		Service string    `json:"service"`
-		Floor   int       `json:"floor"`
-		Until   time.Time `json:"until,omitzero"`
-	}{view.Name, *q.Floor, until})
+	s.Log.Info(word+" set", "service", view.Name, word, *n, "for", q.For)
+	answer := map[string]any{"service": view.Name, word: *n}
+	if !until.IsZero() {
+		answer["until"] = until
+	}
+	reply(w, http.StatusOK, answer)
+}
+
+// until checks what is asked for, and gives when it ends; the zero time ends
+// what was set.
+func (s *server) until(view ServiceView, q bound) (time.Time, error) {
+	none := false
+	switch {
+	case q.Floor == nil && q.Ceiling == nil, q.Floor != nil && (*q.Floor < 0 || *q.Floor > view.Max):
+		return time.Time{}, faultf(http.StatusBadRequest, "floor is needed: 0 (none) to %d, the max of service %q", view.Max, view.Name)
+	case q.Floor != nil && q.Ceiling != nil:
+		return time.Time{}, faultf(http.StatusBadRequest, "floor and ceiling are both given; ask for one after the other")
+	case q.Floor != nil:
+		none = *q.Floor == 0
+	case *q.Ceiling < view.Min || *q.Ceiling > view.Max:
+		return time.Time{}, faultf(http.StatusBadRequest, "ceiling is %d; allowed: %d, the min of service %q, to %d, its max, which is none", *q.Ceiling, view.Min, view.Name, view.Max)
+	default:
+		none = *q.Ceiling == view.Max
+	}
+	if none {
+		return time.Time{}, nil
+	}
+	d, err := time.ParseDuration(q.For)
+	if err != nil || d <= 0 || d > maxFloor {
+		return time.Time{}, faultf(http.StatusBadRequest, "for is %q; how long it holds is needed, such as \"10m\", at most %q", q.For, "168h")
+	}
+	return s.Now().Add(d), nil
 }
 
 func (s *server) pause(w http.ResponseWriter, r *http.Request) { s.hold(w, r, true, s.Loop.Pause) }

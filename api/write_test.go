@@ -18,6 +18,8 @@ func TestWhatPeopleAskForReachesTheLoop(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
 		{"/v1/services/web/scale", `{"floor": 5, "for": "10m"}`, `"until": "2026-05-04T12:10:00Z"`},
 		{"/v1/services/web/scale", `{"floor": 0}`, `"floor": 0`},
+		{"/v1/services/web/scale", `{"ceiling": 3, "for": "10m"}`, `"ceiling": 3`},
+		{"/v1/services/web/scale", `{"ceiling": 20}`, `"ceiling": 20`},
 		{"/v1/services/mailer/pause", ``, `"paused": true`},
 		{"/v1/services/mailer/resume", `{}`, `"paused": false`},
 	} {
@@ -26,7 +28,8 @@ func TestWhatPeopleAskForReachesTheLoop(t *testing.T) {
 			t.Errorf("POST %s %s: status %d, %s; want %s", c.path, c.body, w.Code, w.Body, c.want)
 		}
 	}
-	want := []string{"floor web 5 2026-05-04T12:10:00Z", "floor web 0 0001-01-01T00:00:00Z", "pause mailer", "resume mailer"}
+	want := []string{"floor web 5 2026-05-04T12:10:00Z", "floor web 0 0001-01-01T00:00:00Z",
+		"ceiling web 3 2026-05-04T12:10:00Z", "ceiling web 20 0001-01-01T00:00:00Z", "pause mailer", "resume mailer"}
 	if diff := cmp.Diff(want, l.asked); diff != "" {
 		t.Errorf("the loop was asked (-want +got):\n%s", diff)
 	}
@@ -48,6 +51,10 @@ func TestAFloorThatMakesNoSenseIsRefused(t *testing.T) {
 		{`{"floor": 2, "for": "-1m"}`, 400, "how long"},
 		{`{"floor": 2, "for": "9000h"}`, 400, "168h"},
 		{`{"floor": "2", "for": "10m"}`, 400, "floor"},
+		{`{"ceiling": 2}`, 400, "how long"},
+		{`{"ceiling": 21, "for": "1m"}`, 400, "its max, which is none"},
+		{`{"ceiling": -1, "for": "1m"}`, 400, "its max, which is none"},
+		{`{"floor": 2, "ceiling": 3, "for": "1m"}`, 400, "both given"},
 		{`{"flor": 2}`, 400, `flor`},
 		{`{"floor": 1.5}`, 400, "floor"},
 		{`{"floor": 2} {}`, 400, "more than one"},

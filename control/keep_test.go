@@ -178,3 +178,33 @@ func TestTheJournalInMemoryIsBounded(t *testing.T) {
 		t.Errorf("there are %d events", n)
 	}
 }
+
+func TestACeilingOutlivesTheLoopAndEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dir := newCluster(20, "web"), t.TempDir()
+		open := func() *control.Loop {
+			return newLoop(t, control.Options{Platform: c, Dir: dir, Services: []control.Service{service("web", 1, 9, mute{newGauge(8)}, 0)}})
+		}
+		l := open()
+		if err := l.SetCeiling("web", 3, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		l.Step(t.Context())
+		l = open()
+		if l.Step(t.Context()); c.desired("web") != 3 {
+			t.Errorf("desired is %d under a ceiling of 3", c.desired("web"))
+		}
+		time.Sleep(time.Minute)
+		if state := l.Step(t.Context()); c.desired("web") != 8 || len(state.Overrides) != 0 {
+			t.Errorf("after it ended desired is %d, the overrides %+v", c.desired("web"), state.Overrides)
+		}
+		for _, err := range []error{
+			l.SetCeiling("wbe", 1, time.Now().Add(time.Hour)), l.SetCeiling("web", 10, time.Now().Add(time.Hour)),
+			l.SetCeiling("web", -1, time.Now().Add(time.Hour)), l.SetCeiling("web", 1, time.Now().Add(-time.Hour)),
+		} {
+			if err == nil {
+				t.Error("a ceiling that cannot hold is taken")
+			}
+		}
+	})
+}

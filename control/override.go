@@ -26,6 +26,24 @@ func (l *Loop) SetFloor(service string, n int, until time.Time) error {
 	return l.override(service, func(o *scale.Override) { o.Floor, o.Until = n, until })
 }
 
+// SetCeiling holds a service at n tasks or fewer until the time given, though
+// not below its minimum; the zero time ends it.
+func (l *Loop) SetCeiling(service string, n int, until time.Time) error {
+	policy, err := l.known(service)
+	if err != nil {
+		return err
+	}
+	switch {
+	case until.IsZero():
+		n = 0
+	case n < policy.Min || n > policy.Max:
+		return fmt.Errorf("ceiling %d of %q is out of range: its minimum, %d, to its maximum, %d", n, service, policy.Min, policy.Max)
+	case !until.After(l.now()):
+		return fmt.Errorf("the ceiling of %q ends at %s, which is past; name a later time", service, until.UTC().Format(time.RFC3339))
+	}
+	return l.override(service, func(o *scale.Override) { o.Ceiling, o.CeilingUntil = n, until })
+}
+
 // Pause keeps a service's desired count as it is until Resume. It returns after
 // that is on disk, and wraps ErrUnknownService.
 func (l *Loop) Pause(service string) error {
@@ -80,6 +98,9 @@ func (l *Loop) inForce(now time.Time) map[string]scale.Override {
 	for service, o := range l.overrides {
 		if o.Floor > 0 && !now.Before(o.Until) {
 			o.Floor, o.Until = 0, time.Time{}
+		}
+		if !now.Before(o.CeilingUntil) {
+			o.Ceiling, o.CeilingUntil = 0, time.Time{}
 		}
 		if o != (scale.Override{}) {
 			all[service] = o

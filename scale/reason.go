@@ -235,7 +235,7 @@ func (w *sentence) demand(s *service) {
 		w.add(" wanted")
 	default:
 		w.add(s.notes.triggers[s.notes.chosen].Reason, " wanted")
-		if n := len(s.notes.triggers); n > 1 {
+		if n := len(s.notes.triggers); n > 1 && s.policy.Formula == nil {
 			w.add(", the most of ")
 			w.int(n)
 			w.add(" triggers")

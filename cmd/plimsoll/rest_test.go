@@ -25,11 +25,12 @@ import (
 
 // loop is a control loop that has stopped at noon.
 type loop struct {
-	mu     sync.Mutex
-	floors map[string]int
-	until  time.Time
-	paused []string
-	events []control.Event
+	mu       sync.Mutex
+	ceilings []string
+	floors   map[string]int
+	until    time.Time
+	paused   []string
+	events   []control.Event
 }
 
 func (l *loop) Subscribe() (<-chan struct{}, func()) { return make(chan struct{}), func() {} }
@@ -53,6 +54,13 @@ func (l *loop) SetFloor(service string, n int, until time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.floors[service], l.until = n, until
+	return nil
+}
+
+func (l *loop) SetCeiling(service string, n int, until time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ceilings = append(l.ceilings, fmt.Sprintf("%s %d %s", service, n, until.UTC().Format(time.TimeOnly)))
 	return nil
 }
 
@@ -220,6 +228,18 @@ func TestScaleSetsAFloorForAStatedTime(t *testing.T) {
 	}
 	if l.floors["web"] != 5 || !slices.Contains([]time.Time{noon().Add(10 * time.Minute), {}}, l.until) {
 		t.Errorf("floors %v until %v", l.floors, l.until)
+	}
+}
+
+func TestScaleSetsACeilingForAStatedTime(t *testing.T) {
+	l := &loop{}
+	c := serve(t, l, "")
+	got := typedOK(t, c, "scale", "web=5", "mailer=10", "--ceiling", "--for", "10m")
+	if want := "web: at most 5 until 12:10:00\nmailer: no ceiling\n"; got.out != want {
+		t.Errorf("printed %q, want %q", got.out, want)
+	}
+	if want := []string{"web 5 12:10:00", "mailer 10 00:00:00"}; !slices.Equal(l.ceilings, want) {
+		t.Errorf("the loop was asked for %q, want %q", l.ceilings, want)
 	}
 }
 

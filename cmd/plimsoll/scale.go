@@ -21,15 +21,17 @@ type floor struct {
 // scale is `plimsoll scale`.
 func (c *console) scale() *cobra.Command {
 	var hold time.Duration
+	var ceiling bool
 	f := &endpointFlags{}
 	cmd := &cobra.Command{
 		Use:     "scale SERVICE=N [SERVICE=N…]",
-		Short:   "Hold services at a least count for a time",
+		Short:   "Hold services at a least or a greatest count for a time",
 		GroupID: groupSteer,
 		Long: `Hold services at N tasks or more for a time, whatever the demand; N=0 ends it.
 It is a floor within the file's max: capacity and priority hold, and demand may
-ask for more.`,
-		Example: "  plimsoll scale web=5 mailer=2 --for 10m",
+ask for more. With --ceiling N is the most instead, no lower than the file's min;
+N=max ends that.`,
+		Example: "  plimsoll scale web=5 mailer=2 --for 10m\n  plimsoll scale filler=0 --ceiling --for 1h",
 		Args:    arguments(1, -1, "SERVICE=N, once or more often"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			floors, err := parseFloors(args)
@@ -46,9 +48,10 @@ ask for more.`,
 			if err := checkFloors(cmd.Context(), a, floors); err != nil {
 				return err
 			}
-			return c.setFloors(cmd.Context(), a, floors, hold)
+			return c.setBounds(cmd.Context(), a, floors, hold, ceiling)
 		},
 	}
+	cmd.Flags().BoolVar(&ceiling, "ceiling", false, "hold at N tasks or fewer")
 	cmd.Flags().DurationVar(&hold, "for", time.Hour, "how long it holds")
 	cmd.ValidArgsFunction = c.completeService(f, "=")
 	f.add(cmd)
@@ -92,18 +95,22 @@ func checkFloors(ctx context.Context, a *client, floors []floor) error {
 	return nil
 }
 
-func (c *console) setFloors(ctx context.Context, a *client, floors []floor, hold time.Duration) error {
+func (c *console) setBounds(ctx context.Context, a *client, floors []floor, hold time.Duration, ceiling bool) error {
+	word, relation := "floor", "at least"
+	if ceiling {
+		word, relation = "ceiling", "at most"
+	}
 	for _, f := range floors {
 		var answer struct{ Until time.Time }
-		wish := map[string]any{"floor": f.count, "for": hold.String()}
+		wish := map[string]any{word: f.count, "for": hold.String()}
 		if err := a.post(ctx, servicePath(f.service, "scale"), wish, &answer); err != nil {
 			return err
 		}
-		if f.count == 0 {
-			_, _ = fmt.Fprintf(c.out, "%s: no floor\n", f.service)
+		if answer.Until.IsZero() {
+			_, _ = fmt.Fprintf(c.out, "%s: no %s\n", f.service, word)
 			continue
 		}
-		_, _ = fmt.Fprintf(c.out, "%s: at least %d until %s\n", f.service, f.count, c.clock(answer.Until))
+		_, _ = fmt.Fprintf(c.out, "%s: %s %d until %s\n", f.service, relation, f.count, c.clock(answer.Until))
 	}
 	return nil
 }

@@ -58,5 +58,8 @@ func (c *console) byHand(s api.ServiceView) []string {
 	if s.Floor > 0 && s.FloorUntil != nil {
 		notes = append(notes, fmt.Sprintf("at least %d until %s", s.Floor, c.clock(*s.FloorUntil)))
 	}
+	if s.Ceiling != nil && s.CeilingUntil != nil {
+		notes = append(notes, fmt.Sprintf("at most %d until %s", *s.Ceiling, c.clock(*s.CeilingUntil)))
+	}
 	return notes
 }
