@@ -92,7 +92,7 @@ func (m *Machine) board(home *cluster) *place.Board {
 			}
 		}
 		slices.Sort(ports)
-		sites[n] = place.Site{ID: i.ARN, Free: home.fleet.Free(i.ARN), Closed: i.draining(), Ports: ports}
+		sites[n] = place.Site{Free: home.fleet.Free(i.ARN), Closed: i.draining(), Ports: ports}
 	}
 	home.board = place.NewBoard(sites)
 	return home.board

@@ -26,13 +26,14 @@ type Board struct {
 
 // Site is a host on a board.
 type Site struct {
-	// ID breaks ties, so that the same input gives the same placement.
-	ID     string
 	Free   plimsoll.Resources
 	Closed bool
 	// Ports are the fixed host ports in use, sorted.
 	Ports []int
 }
+
+// maxGroups bounds the groups that are counted.
+const maxGroups = 1000
 
 type parts struct {
 	of []int32 // by host
@@ -110,31 +111,32 @@ type Search struct {
 	Random uint64
 }
 
-// Pick chooses a host and reserves nothing.
+// Pick chooses a host and reserves nothing. Of hosts that are equally good the
+// one that was put on the board first is taken.
 func (b *Board) Pick(s *Search) (host int, ok bool) {
 	keys := layers(s.Strategies)
 	var g *groupCount
 	if len(keys) > 0 || s.Distinct {
 		g = b.group(s, keys)
 	}
-	best, bestKey := none, make([]int64, len(s.Strategies))
-	key := make([]int64, len(s.Strategies))
+	marks := b.marks(s, keys, g)
+	best, bestKey := none, make([]int64, len(marks))
+	key := make([]int64, len(marks))
 	for _, i := range b.hosts(s) {
 		h := &b.sites[i]
-		if h.Closed || !s.Reserved.Fits(h.Free) || !unused(h.Ports, s.Ports) {
+		if h.Closed || !s.Reserved.Fits(h.Free) || !unused(h.Ports, s.Ports) || s.Distinct && g.onHost[i] > 0 {
 			continue
 		}
-		if s.Distinct && g.onHost[i] > 0 {
-			continue
-		}
-		b.rank(key, s, keys, g, i)
-		if best != none {
-			by := slices.Compare(key, bestKey)
-			if by > 0 || by == 0 && h.ID > b.sites[best].ID {
-				continue
+		better := best == none
+		for n := range marks {
+			k := marks[n].of(i, h)
+			if !better && k > bestKey[n] {
+				break
 			}
+			better = better || k < bestKey[n]
+			key[n] = k
 		}
-		if s.Check != nil && !s.Check(int(i)) {
+		if !better || s.Check != nil && !s.Check(int(i)) {
 			continue
 		}
 		best = i
@@ -143,23 +145,43 @@ func (b *Board) Pick(s *Search) (host int, ok bool) {
 	return int(best), best != none
 }
 
-// rank says how good a host is by each strategy; less is better.
-func (b *Board) rank(key []int64, s *Search, keys []string, g *groupCount, i int32) {
+// mark says how good a host is by one strategy; less is better.
+type mark struct {
+	// parts and counts are of a spread.
+	parts, counts []int32
+	memory        bool // binpack by memory; else by CPU
+	random        bool
+	seed          uint64
+}
+
+func (m *mark) of(i int32, h *Site) int64 {
+	switch {
+	case m.parts != nil:
+		return int64(m.counts[m.parts[i]])
+	case m.random:
+		return int64(scatter(uint32(i)^scatter(uint32(m.seed))) ^ uint32(m.seed>>32))
+	case m.memory:
+		return h.Free.Memory
+	}
+	return h.Free.CPU
+}
+
+func (b *Board) marks(s *Search, keys []string, g *groupCount) []mark {
+	list := make([]mark, len(s.Strategies))
 	layer := 0
 	for n, strategy := range s.Strategies {
 		switch {
 		case strategy.Type == Spread:
-			k := keys[layer]
-			key[n] = int64(g.inPart[k][b.parts[k].of[i]])
+			key := keys[layer]
+			list[n] = mark{parts: b.parts[key].of, counts: g.inPart[key]}
 			layer++
 		case strategy.Type == Random:
-			key[n] = int64(scatter(uint32(i)^scatter(uint32(s.Random))) ^ uint32(s.Random>>32))
-		case strategy.Field == FieldMemory:
-			key[n] = b.sites[i].Free.Memory
+			list[n] = mark{random: true, seed: s.Random}
 		default:
-			key[n] = b.sites[i].Free.CPU
+			list[n] = mark{memory: strategy.Field == FieldMemory}
 		}
 	}
+	return list
 }
 
 // Lacks counts, over all hosts, what each lacks for the search.
@@ -182,11 +204,16 @@ func (b *Board) Lacks(s *Search) Shortage {
 		apart := !admitted[int32(i)] || s.Check != nil && !s.Check(i)
 		taken := s.Distinct && g.onHost[i] > 0
 		cpu, memory, port := s.Reserved.CPU > h.Free.CPU, s.Reserved.Memory > h.Free.Memory, !unused(h.Ports, s.Ports)
-		for n, lacks := range map[*int]bool{&short.Apart: apart, &short.Taken: taken, &short.CPU: cpu, &short.Memory: memory, &short.Port: port} {
+		count := func(n *int, lacks bool) {
 			if lacks {
 				*n++
 			}
 		}
+		count(&short.Apart, apart)
+		count(&short.Taken, taken)
+		count(&short.CPU, cpu)
+		count(&short.Memory, memory)
+		count(&short.Port, port)
 		if !apart && !taken && !cpu && !memory && !port {
 			short.Fits++
 		}
@@ -217,6 +244,9 @@ func (b *Board) group(s *Search, keys []string) *groupCount {
 	g := b.groups[s.Group]
 	var on []int
 	if g == nil {
+		if len(b.groups) >= maxGroups {
+			clear(b.groups) // names of the past; those in use are counted anew
+		}
 		g = &groupCount{onHost: make([]int32, len(b.sites)), inPart: map[string][]int32{}}
 		on = s.On()
 		for _, host := range on {
