@@ -12,7 +12,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-go test-web e2e bench conformance lint format-check lock-check clean help
+.PHONY: soak build web go-build run test test-go test-web e2e bench conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -72,6 +72,11 @@ soak:
 # The router beside nginx, haproxy, fabio and httputil.ReverseProxy, by wrk.
 bench-router: go-build
 	bash bench/router
+
+# The long forms of what `make test` does shortly: jobs, kills, releases.
+soak:
+	SOAK=10 go test $(RACE) -count 1 -timeout 60m -v ./soak
+	go test $(RACE) -count 1 -timeout 30m -run Release -rapid.checks 5000 ./control ./engine
 
 lint: format-check
 	go vet ./...

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	mathrand "math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,16 @@ import (
 )
 
 func random(n int) int { return mathrand.IntN(max(n, 1)) }
+
+// long is how many times longer than in all tests the soak is: $SOAK, which
+// `make soak` sets.
+func long() int {
+	n, err := strconv.Atoi(os.Getenv("SOAK"))
+	if err != nil {
+		return 1
+	}
+	return max(n, 1)
+}
 
 // ledger is what the jobs have noted of themselves.
 type ledger struct {
@@ -108,11 +120,12 @@ func program(t *testing.T, w **world, l *ledger, o worker.Options, job func(m wo
 // thousand random moments, hosts drained and the engine killed between: no job is
 // interrupted, each is done, and none runs twice, since no worker dies.
 func TestNoJobIsInterruptedByAThousandScaleIns(t *testing.T) {
-	const jobs, slots, asks = 100, 10, 1000
+	const slots = 10
+	jobs, asks := 100*long(), 1000*long()
 	l := newLedger()
 	var w *world
 	run := program(t, &w, l, worker.Options{Visibility: 5 * time.Second}, func(worker.Message) {
-		time.Sleep(time.Duration(random(400)) * time.Millisecond)
+		time.Sleep(time.Duration(random(400*long())) * time.Millisecond)
 	})
 	w = newWorld(t, 5, plimsoll.Resources{CPU: 200, Memory: 200}, nil, run)
 	w.service(slots)
@@ -137,7 +150,7 @@ func TestNoJobIsInterruptedByAThousandScaleIns(t *testing.T) {
 	n := slots
 	w.drain(-1, false)
 	w.do(engine.UpdateService{Cluster: "soak", Service: "work", Desired: &n})
-	w.until("all jobs done", time.Minute, func() bool { return l.finished() == jobs })
+	w.until("all jobs done", 5*time.Minute, func() bool { return l.finished() == jobs })
 	if hit := w.machine.interrupted(); len(hit) > 0 {
 		t.Errorf("%d busy workers had a stop signal: %v", len(hit), hit)
 	}

@@ -306,7 +306,7 @@ func (w *world) populate() {
 	w.do(engine.CreateCluster{Name: "soak"})
 	w.do(put)
 	w.do(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{
-		Family: "work", Containers: []engine.ContainerDefinition{{Name: "work", Command: []string{"work"}, CPU: 100, Memory: 100, Essential: true}},
+		Family: "work", TaskRoleARN: "arn:aws:iam::123456789012:role/work", Containers: []engine.ContainerDefinition{{Name: "work", Command: []string{"work"}, CPU: 100, Memory: 100, Essential: true}},
 	}})
 	w.must(w.set.Create("jobs", nil, nil))
 }

@@ -48,6 +48,9 @@ func (r *runner) job(ctx context.Context, m Message) bool {
 	took := time.Since(began).Round(time.Millisecond)
 	if err != nil {
 		after := max(0, r.o.RetryAfter(m, err))
+		if errors.Is(err, ErrGrace) {
+			after = 0 // this worker leaves; the message is not at fault
+		}
 		log.Warn("the job failed: the message goes back", "error", err, "took", took, "again_in", after)
 		r.giveBack(calls, log, m, after)
 		return false

@@ -18,6 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"plimsoll/worker"
+	workersqs "plimsoll/worker/sqs"
 )
 
 // cloud is a queue (SQS's JSON protocol) and an ECS agent in one, that notes
@@ -28,26 +31,31 @@ type cloud struct {
 	// bodies are handed out one by one; after them a receive waits.
 	bodies []string
 	calls  []string
-	refuse bool // protection
 	called chan string
 }
 
-func newCloud(t *testing.T, bodies ...string) (*cloud, *worker) {
+// ingester is a program to be run against a cloud.
+type ingester struct {
+	ingestOptions
+	queue worker.Queue
+}
+
+func newCloud(t *testing.T, bodies ...string) (*cloud, *ingester) {
 	c := &cloud{t: t, bodies: bodies, called: make(chan string, 1000)}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
-	return c, &worker{
-		o: ingestOptions{
-			env: func(string) string { return "" }, log: quiet,
-			queue: "pictures", grace: time.Minute, visibility: time.Minute,
-		},
-		queue: sqs.New(sqs.Options{
-			BaseEndpoint: aws.String(server.URL), Region: "us-east-1",
-			Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
-			Retryer:     aws.NopRetryer{},
-		}),
-		protection: protection{agent: server.URL, client: server.Client()},
+	queue, err := workersqs.New(t.Context(), workersqs.Options{Queue: "pictures", API: sqs.New(sqs.Options{
+		BaseEndpoint: aws.String(server.URL), Region: "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		Retryer:     aws.NopRetryer{},
+	})})
+	if err != nil {
+		t.Fatal(err)
 	}
+	env := map[string]string{"ECS_AGENT_URI": server.URL}
+	return c, &ingester{queue: queue, ingestOptions: ingestOptions{
+		env: func(name string) string { return env[name] }, log: quiet, grace: time.Minute, visibility: time.Minute,
+	}}
 }
 
 func (c *cloud) note(call string) {
@@ -124,19 +132,15 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *cloud) protect(w http.ResponseWriter, in map[string]any) {
 	on, _ := in["ProtectionEnabled"].(bool)
 	c.note(fmt.Sprintf("protect %v", on))
-	if c.refuse && on {
-		_, _ = w.Write([]byte(`{"failure":{"Arn":"arn:aws:ecs:us-east-1:1:task/x","Reason":"DEPLOYMENT_BLOCKED"}}`))
-		return
-	}
 	fmt.Fprintf(w, `{"protection":{"ProtectionEnabled":%v,"TaskArn":"arn:aws:ecs:us-east-1:1:task/x"}}`, on)
 }
 
 // start runs the worker; the returned function is the stop signal and waits for
 // the worker's end.
-func start(t *testing.T, w *worker) (stop func()) {
+func start(t *testing.T, w *ingester) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.run(ctx) }()
+	go func() { ended <- w.run(ctx, w.queue) }()
 	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -149,7 +153,7 @@ const small = `{"id":"chart-1","width":100,"height":60,"tile":64}`
 
 func TestAMessageIsDeletedAfterItsWorkAndUnderProtection(t *testing.T) {
 	c, w := newCloud(t, small)
-	w.o.out = t.TempDir()
+	w.out = t.TempDir()
 	stop := start(t, w)
 	c.await("wait")
 	stop()
@@ -157,7 +161,7 @@ func TestAMessageIsDeletedAfterItsWorkAndUnderProtection(t *testing.T) {
 	if got := c.all(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	tiles, err := filepath.Glob(filepath.Join(w.o.out, "chart-1", "*", "*.jpg"))
+	tiles, err := filepath.Glob(filepath.Join(w.out, "chart-1", "*", "*.jpg"))
 	if err != nil || len(tiles) != 3 { // two at full size, one of the whole
 		t.Errorf("tiles %q %v", tiles, err)
 	}
@@ -178,19 +182,6 @@ func TestAWorkerLooksAgainAfterEachMessage(t *testing.T) {
 	}
 }
 
-func TestTheMessageIsKeptHiddenWhileTheWorkGoesOn(t *testing.T) {
-	c, w := newCloud(t, `{"id":"large","width":65536,"height":65536,"tile":256}`)
-	w.o.visibility = 30 * time.Millisecond // extended every 10 ms
-	w.o.grace = 0
-	stop := start(t, w)
-	c.await("visibility 1")
-	c.await("visibility 1")
-	stop()
-	if slices.Contains(c.all(), "delete") {
-		t.Error("the message was deleted though its work was not done")
-	}
-}
-
 func TestAStopSignalLetsABusyWorkerFinish(t *testing.T) {
 	c, w := newCloud(t, `{"id":"chart","width":2048,"height":2048,"tile":256}`, small)
 	stop := start(t, w)
@@ -204,24 +195,13 @@ func TestAStopSignalLetsABusyWorkerFinish(t *testing.T) {
 
 func TestAWorkerOutOfTimeReturnsItsMessage(t *testing.T) {
 	c, w := newCloud(t, `{"id":"large","width":65536,"height":65536,"tile":256}`)
-	w.o.grace = time.Millisecond
+	w.grace = time.Millisecond
 	stop := start(t, w)
 	c.await("protect true")
 	stop()
 	want := []string{"receive", "protect true", "visibility 0", "protect false"}
 	if got := c.all(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestAMessageIsReturnedIfTheWorkerCannotProtectItself(t *testing.T) {
-	c, w := newCloud(t, small)
-	c.refuse = true
-	stop := start(t, w)
-	c.await("visibility 0")
-	stop()
-	if got := c.all(); !slices.Equal(got[:3], []string{"receive", "protect true", "visibility 0"}) || slices.Contains(got, "delete") {
-		t.Errorf("%q", got)
 	}
 }
 
