@@ -66,6 +66,7 @@ type Logs interface {
 type Router interface {
 	Stats(service string) router.Stats
 	Targets(service string) []router.TargetState
+	Latencies(service string) router.Latencies
 }
 
 // Registry is where the metrics are registered and read from; a

@@ -199,6 +199,12 @@ func (stats) Stats(string) router.Stats {
 	return router.Stats{InFlight: 7, Held: 1, Concurrency: 7.5, RequestsPerSecond: 120, LatencyP50: 4 * time.Millisecond, LatencyP99: 90 * time.Millisecond, Requests: 1000, Errors: 3}
 }
 
+func (stats) Latencies(string) router.Latencies {
+	return router.Latencies{
+		Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{400, 990}, Count: 1000, Sum: 20 * time.Second,
+	}
+}
+
 func (stats) Targets(string) []router.TargetState {
 	return []router.TargetState{{ID: "aaaa1111", Address: "127.64.1.1:20001", Healthy: true, InFlight: 7}}
 }

@@ -25,6 +25,7 @@ type metric struct {
 
 var (
 	byService = []string{"service"}
+	byTarget  = []string{"service", "task"}
 	byHost    = []string{"host", "zone"}
 )
 
@@ -53,6 +54,11 @@ var figures = []metric{
 	{"router_requests_total", "Requests that arrived at the router.", prometheus.CounterValue, byService},
 	{"router_errors_total", "Answers with status 5xx.", prometheus.CounterValue, byService},
 	{"router_requests_in_flight", "Requests without an answer yet.", prometheus.GaugeValue, byService},
+	{"router_request_seconds", "The time from a request's arrival to the last byte of its answer.", prometheus.UntypedValue, byService},
+	{"router_target_requests_total", "Requests sent to a task.", prometheus.CounterValue, byTarget},
+	{"router_target_failures_total", "Requests to a task that ended without an answer.", prometheus.CounterValue, byTarget},
+	{"router_target_requests_in_flight", "Requests at a task without an answer yet, and open WebSockets.", prometheus.GaugeValue, byTarget},
+	{"router_target_healthy", "1 while the router sends requests to a task by choice.", prometheus.GaugeValue, byTarget},
 	{"router_requests_held", "Requests that wait for a first target.", prometheus.GaugeValue, byService},
 }
 
@@ -97,6 +103,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	put("decisions_total", float64(decided))
 	for _, v := range ServiceViews(st, c.Services) {
 		c.collectService(put, v)
+		if c.Router != nil && v.URL != "" {
+			c.collectRouted(out, put, v.Name)
+		}
 	}
 	for _, h := range hostViews(st.Cluster, nil) {
 		put("host_cpu_reserved", float64(h.CPU-h.CPUFree), h.ID, h.Zone)
@@ -129,14 +138,36 @@ func (c *collector) collectService(put func(string, float64, ...string), v Servi
 	put("service_running", float64(v.Running), v.Name)
 	put("service_pending", float64(v.Pending), v.Name)
 	put("service_protected", float64(v.Protected), v.Name)
-	if c.Router == nil || v.URL == "" {
-		return
+}
+
+// maxTargets bounds the tasks of a service that have figures of their own: a
+// series for each of thousands would cost more than it tells.
+const maxTargets = 200
+
+func (c *collector) collectRouted(out chan<- prometheus.Metric, put func(string, float64, ...string), service string) {
+	stats := c.Router.Stats(service)
+	put("router_requests_total", float64(stats.Requests), service)
+	put("router_errors_total", float64(stats.Errors), service)
+	put("router_requests_in_flight", float64(stats.InFlight), service)
+	put("router_requests_held", float64(stats.Held), service)
+	took := c.Router.Latencies(service)
+	buckets := map[float64]uint64{}
+	for i, bound := range took.Bounds {
+		buckets[bound.Seconds()] = took.Counts[i]
 	}
-	stats := c.Router.Stats(v.Name)
-	put("router_requests_total", float64(stats.Requests), v.Name)
-	put("router_errors_total", float64(stats.Errors), v.Name)
-	put("router_requests_in_flight", float64(stats.InFlight), v.Name)
-	put("router_requests_held", float64(stats.Held), v.Name)
+	out <- prometheus.MustNewConstHistogram(c.descs["router_request_seconds"], took.Count, took.Sum.Seconds(), buckets, service)
+	seen := map[string]bool{}
+	for _, t := range c.Router.Targets(service) {
+		// A task that has moved to another address is there twice for a while.
+		if seen[t.ID] || len(seen) == maxTargets {
+			continue
+		}
+		seen[t.ID] = true
+		put("router_target_requests_total", float64(t.Requests), service, t.ID)
+		put("router_target_failures_total", float64(t.Failures), service, t.ID)
+		put("router_target_requests_in_flight", float64(t.InFlight), service, t.ID)
+		put("router_target_healthy", truth(t.Healthy), service, t.ID)
+	}
 }
 
 func truth(b bool) float64 {

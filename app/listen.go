@@ -43,9 +43,11 @@ func listen(flag, address string, last int) (net.Listener, error) {
 // The listeners, by flag; the tasks' own endpoints have no flag.
 const (
 	onRouter = "router"
-	onUI     = "ui"
-	onAWS    = "aws"
-	onAgent  = "agent"
+	// onRouterTLS is the router's listener for TLS.
+	onRouterTLS = "router-tls"
+	onUI        = "ui"
+	onAWS       = "aws"
+	onAgent     = "agent"
 )
 
 // anyPort is any free port of the loopback interface.

@@ -44,6 +44,8 @@ type UpOptions struct {
 	// is not a loopback address.
 	CertFile, KeyFile string
 	Discovery         DiscoveryOptions
+	// Edge is how the router meets its clients.
+	Edge EdgeOptions
 	// Runtime is "process", "docker", "fake", or "" to choose.
 	Runtime string
 	// Load replays a traffic curve against the project: Trace names a CSV
@@ -74,6 +76,26 @@ type EngineOptions struct {
 	AllowReset bool
 	Out        io.Writer
 	Log        *slog.Logger
+}
+
+// RouteOptions are those of `plimsoll router`: the router alone, for the cluster
+// of the ECS endpoint that the AWS environment names.
+type RouteOptions struct {
+	Platform string // "ecs"
+	Cluster  string
+	File     string // compose file with routes; empty: those of the services' tags alone
+	Router   string // listening address
+	Edge     EdgeOptions
+	// Token is asked of every request, unless Open lets everybody in.
+	Token string
+	Open  bool
+	// Handover is a Unix socket by which the next process takes the listeners
+	// over; empty: none does.
+	Handover string
+	// Drain is how long what is under way has at the end.
+	Drain time.Duration
+	Out   io.Writer
+	Log   *slog.Logger
 }
 
 // RunOptions are those of `plimsoll run`: the scaler alone, against the ECS

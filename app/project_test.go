@@ -1,6 +1,7 @@
 package app
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -74,7 +75,11 @@ func TestTheTableHasTheTasksThatServeByTheRoutesPort(t *testing.T) {
 		task("leaves", plimsoll.StatusDeactivating, plimsoll.StatusStopped),
 		task("is-asked", plimsoll.StatusRunning, plimsoll.StatusStopped),
 	}}
-	got := table(shop, routes(shop), cluster).Services
+	routes, err := newRouted(shop, slog.New(slog.DiscardHandler), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := routes.table(cluster).Services
 	want := map[string][]router.Target{"web": {{ID: "serves", Zone: "a", Address: "127.64.1.1:20001"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -1,55 +1,262 @@
 package app
 
 import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"plimsoll"
 	"plimsoll/compose"
 	"plimsoll/router"
 )
 
-// routes are the routes of the file.
-func routes(project *compose.Project) []router.Route {
-	var out []router.Route
+// routed makes the router's table of a snapshot, from the routes of the file
+// and those that the services' tags ask for.
+type routed struct {
+	file []router.Tagged
+	log  *slog.Logger
+	told map[string]bool // tags that have been complained of
+	// logAll writes the requests of every route to the access log.
+	logAll bool
+}
+
+// newRouted reads the routes of the file and the files that they name. project
+// may be nil.
+func newRouted(project *compose.Project, log *slog.Logger, logAll bool) (*routed, error) {
+	out := &routed{log: log, told: map[string]bool{}, logAll: logAll}
+	if project == nil {
+		return out, nil
+	}
 	for _, s := range project.Services {
-		r := s.Scaling.Route
-		if r == nil {
+		for _, r := range s.Scaling.AllRoutes() {
+			made, err := routeOf(s.Name, r)
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: services.%s: route: %w", project.File, s.Line, s.Name, err)
+			}
+			out.file = append(out.file, router.Tagged{Route: made, Port: r.Port})
+		}
+	}
+	return out, nil
+}
+
+// routeOf is a route of the file as the router has it.
+func routeOf(service string, r *compose.Route) (router.Route, error) {
+	out := router.Route{
+		Host: r.Host, Path: r.Path, Service: service, Strip: r.Strip, Weight: r.Weight, TCP: r.TCP, TLS: router.TLSMode(r.TLS),
+		HoldTimeout: r.Hold, Timeout: r.Timeout, Idle: r.Idle, Compress: r.Compress, Log: r.Log,
+		Upstream: router.Upstream{ServerName: r.ServerName, CAFile: r.CA, Insecure: r.Insecure, Proxy: r.Proxy},
+		Balance: router.Balance{
+			Sticky: r.Balance.Sticky, AnyZone: r.Balance.AnyZone, SlowStart: r.Balance.SlowStart,
+			MaxPerTarget: r.Balance.MaxPerTarget, MaxQueued: r.Balance.MaxQueued,
+		},
+		Check: router.Check{
+			Kind: r.Check.Kind, Path: r.Health, Service: r.Check.Service, Interval: r.Check.Interval, Timeout: r.Check.Timeout,
+			UnhealthyAfter: r.Check.Unhealthy, HealthyAfter: r.Check.Healthy, EjectErrors: r.Check.EjectErrors,
+		},
+		Limits: router.Limits{Rate: r.Limits.Rate, Burst: r.Limits.Burst, ClientRate: r.Limits.ClientRate, InFlight: r.Limits.InFlight},
+		Access: router.Access{Forward: r.Access.Forward, ForwardFields: r.Access.ForwardFields},
+	}
+	if r.Connections() {
+		out.Path = ""
+	}
+	if r.Protocol != "http" {
+		out.Upstream.Protocol = router.Protocol(r.Protocol)
+	}
+	if r.Balance.Policy != "leastLoaded" {
+		out.Balance.Policy = router.Policy(r.Balance.Policy)
+	}
+	if r.Mirror != nil {
+		out.Mirror = router.Mirror{Service: r.Mirror.Service, Share: r.Mirror.Share}
+	}
+	if _, err := fmt.Sscanf(r.Check.Codes, "%d-%d", &out.Check.Codes[0], &out.Check.Codes[1]); err != nil {
+		return out, fmt.Errorf("check.codes %q: %w", r.Check.Codes, err)
+	}
+	for _, list := range []struct {
+		from []string
+		to   *[]netip.Prefix
+	}{{r.Access.Allow, &out.Access.Allow}, {r.Access.Deny, &out.Access.Deny}} {
+		var err error
+		if *list.to, err = prefixes(list.from); err != nil {
+			return out, err
+		}
+	}
+	return out, readFiles(&out, r)
+}
+
+// readFiles reads the files that a route names.
+func readFiles(out *router.Route, r *compose.Route) (err error) {
+	if r.Access.Users != "" {
+		if out.Access.Users, err = readUsers(r.Access.Users); err != nil {
+			return fmt.Errorf("access.users: %w", err)
+		}
+	}
+	for _, page := range r.Pages {
+		status, file, _ := strings.Cut(page, "=")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("pages: %w", err)
+		}
+		if out.Pages == nil {
+			out.Pages = map[int]string{}
+		}
+		code, err := strconv.Atoi(status)
+		if err != nil {
+			return fmt.Errorf("pages: status %q: %w", status, err)
+		}
+		out.Pages[code] = string(text)
+	}
+	return nil
+}
+
+// readUsers reads name:hash lines; only bcrypt's hashes are taken.
+func readUsers(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	users := map[string]string{}
+	lines := bufio.NewScanner(strings.NewReader(string(text)))
+	for number := 1; lines.Scan(); number++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
 			continue
 		}
-		out = append(out, router.Route{
-			Host: r.Host, Path: r.Path, Service: s.Name, Strip: r.Strip,
-			HealthPath: r.Health, HoldTimeout: r.Hold,
-		})
+		name, hash, ok := strings.Cut(line, ":")
+		if !ok || !strings.HasPrefix(hash, "$2") {
+			return nil, fmt.Errorf("%s:%d: a name, a colon and a hash of bcrypt are needed, as htpasswd -B writes them", file, number)
+		}
+		users[name] = hash
+	}
+	if len(users) == 0 {
+		return nil, fmt.Errorf("%s names no user", file)
+	}
+	return users, nil
+}
+
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network such as 10.0.0.0/8", text)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Tags of services that are routes.
+const (
+	routeTag  = "plimsoll:route" // and what begins so, for several: plimsoll:route:2
+	fabioTag  = "urlprefix-"     // at the beginning of a key or a value
+	maxTagged = 50               // routes of one service: as many as ECS has tags
+)
+
+// tagged are the routes that a service's tags ask for. One that cannot be read
+// is told once, and is left out.
+func (r *routed) tagged(s plimsoll.Service) []router.Tagged {
+	var out []router.Tagged
+	for _, key := range slices.Sorted(maps.Keys(s.Tags)) {
+		text := s.Tags[key]
+		switch {
+		case strings.HasPrefix(text, fabioTag), key == routeTag, strings.HasPrefix(key, routeTag+":"):
+		case strings.HasPrefix(key, fabioTag):
+			text = strings.TrimSpace(key + " " + text)
+		default:
+			continue
+		}
+		route, err := router.ParseTag(s.Name, text)
+		if err != nil {
+			if !r.told[text] {
+				r.told[text] = true
+				r.log.Warn("a tag is no route", "service", s.Name, "tag", key, "err", err)
+			}
+			continue
+		}
+		if len(out) < maxTagged {
+			out = append(out, route)
+		}
 	}
 	return out
 }
 
 // table is what the router serves of a snapshot: the tasks that may get new
 // work, by the port that each route names.
-func table(project *compose.Project, routes []router.Route, cluster plimsoll.Cluster) router.Table {
-	t := router.Table{Routes: routes, Services: map[string][]router.Target{}}
-	ports := map[string]int{}
-	for _, s := range project.Services {
-		if s.Scaling.Route != nil {
-			ports[s.Name] = s.Scaling.Route.Port
-			t.Services[s.Name] = nil
+func (r *routed) table(cluster plimsoll.Cluster) router.Table {
+	var byTag []router.Tagged
+	for _, s := range cluster.Services {
+		byTag = append(byTag, r.tagged(s)...)
+	}
+	router.ShareOut(byTag)
+	all := append(slices.Clone(r.file), byTag...)
+	t := router.Table{Services: map[string][]router.Target{}}
+	first := map[string]int{} // the port that the service's own name stands for
+	ports := map[string]map[int]string{}
+	for _, route := range all {
+		name := route.Route.Service
+		if _, ok := first[name]; !ok {
+			first[name] = route.Port
+			ports[name] = map[int]string{}
+			t.Services[name] = nil
 		}
+		key := name
+		if route.Port != first[name] {
+			key = fmt.Sprintf("%s:%d", name, route.Port)
+			t.Services[key] = nil
+		}
+		ports[name][route.Port] = key
+		route.Route.Service = key
+		route.Route.Log = route.Route.Log || r.logAll && route.Route.TCP == 0 && route.Route.TLS == ""
+		t.Routes = append(t.Routes, route.Route)
 	}
 	for _, task := range cluster.Tasks {
-		port, routed := ports[task.Service]
-		if !routed || !task.Serving() {
+		if !task.Serving() {
 			continue
 		}
-		for _, e := range task.Endpoints {
-			if e.Host == "" || port != 0 && e.ContainerPort != port {
-				continue
+		for port, key := range ports[task.Service] {
+			if e, ok := endpointOf(task, port); ok {
+				t.Services[key] = append(t.Services[key], router.Target{
+					ID: task.ID(), Zone: task.Zone, Address: net.JoinHostPort(e.Host, strconv.Itoa(e.Port)),
+					Weight: int(task.Reserved.CPU),
+				})
 			}
-			t.Services[task.Service] = append(t.Services[task.Service], router.Target{
-				ID: task.ID(), Zone: task.Zone, Address: net.JoinHostPort(e.Host, strconv.Itoa(e.Port)),
-			})
-			break
 		}
 	}
+	for _, targets := range t.Services {
+		slices.SortFunc(targets, func(a, b router.Target) int { return cmp.Compare(a.ID, b.ID) })
+	}
 	return t
+}
+
+// endpointOf is where a container port of a task is reached; port 0 is the
+// first that there is.
+func endpointOf(task plimsoll.Task, port int) (plimsoll.Endpoint, bool) {
+	for _, e := range task.Endpoints {
+		if e.Host != "" && (port == 0 || e.ContainerPort == port) {
+			return e, true
+		}
+	}
+	return plimsoll.Endpoint{}, false
+}
+
+// set gives the router the table of a snapshot. Where tags contradict the rest
+// the router keeps its table and says so.
+func (r *routed) set(to *router.Router, cluster plimsoll.Cluster) {
+	t := r.table(cluster)
+	err := to.SetTable(t)
+	if err == nil {
+		return
+	}
+	if text := err.Error(); !r.told[text] {
+		r.told[text] = true
+		r.log.Error("the router keeps its former table", "err", err)
+	}
 }

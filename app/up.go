@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"plimsoll"
 	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
@@ -32,6 +34,11 @@ func Up(ctx context.Context, o UpOptions) error {
 		o.Log.Warn(w.String())
 	}
 	u := &up{o: o, project: project, stack: stack{log: o.Log}}
+	defer func() {
+		if u.router != nil {
+			_ = u.router.Close() // it has been shut down, or never served
+		}
+	}()
 	if err := u.prepare(); err != nil {
 		return err
 	}
@@ -61,6 +68,8 @@ type up struct {
 	engine   *embedded
 	platform *ecs.Cluster
 	router   *router.Router
+	edge     *edge
+	routes   *routed
 	finder   *finder
 	loop     *control.Loop
 	release  lateHandler // the tasks' own way to the loop
@@ -82,12 +91,17 @@ func (u *up) prepare() error {
 	if u.curve, err = readCurve(u.o); err != nil {
 		return err
 	}
+	if err := u.prepareRouter(); err != nil {
+		return err
+	}
 	if u.state, err = openState(u.o.State); err != nil {
 		return err
 	}
-	u.listeners, err = openListeners(u.state.lastRun(), map[string]string{
-		onRouter: u.o.Router, onUI: u.o.UI, onAWS: u.o.AWS, onAgent: anyPort,
-	}, u.o.CertFile, u.o.KeyFile)
+	addresses := map[string]string{onRouter: u.o.Router, onUI: u.o.UI, onAWS: u.o.AWS, onAgent: anyPort}
+	if u.o.Edge.TLS != "" {
+		addresses[onRouterTLS] = u.o.Edge.TLS
+	}
+	u.listeners, err = openListeners(u.state.lastRun(), addresses, u.o.CertFile, u.o.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -106,6 +120,31 @@ func (u *up) prepare() error {
 	return nil
 }
 
+// prepareRouter makes the router, and takes the ports of its TCP routes, so that
+// one in use is told before anything is started.
+func (u *up) prepareRouter() (err error) {
+	if u.o.Edge.TLS != "" {
+		if err := needsGuard(onRouterTLS, u.o.Edge.TLS, "--token", u.o.Token != ""); err != nil {
+			return err
+		}
+	}
+	if u.routes, err = newRouted(u.project, u.o.Log, u.o.Edge.LogAll); err != nil {
+		return err
+	}
+	u.edge = &edge{EdgeOptions: u.o.Edge, log: u.o.Log}
+	host, _, err := net.SplitHostPort(u.o.Router)
+	if err != nil {
+		return misusef("--router: %w", err)
+	}
+	options, err := u.edge.options(host, u.routerToken())
+	if err != nil {
+		return err
+	}
+	u.router = router.New(options)
+	// With their services empty: the ports open, and connections wait.
+	return errors.Join(u.router.SetTable(u.routes.table(plimsoll.Cluster{})), u.edge.failed)
+}
+
 // routerToken is what the router asks of its clients where others than this
 // machine can reach it.
 func (u *up) routerToken() string {
@@ -119,7 +158,6 @@ func (u *up) routerToken() string {
 // in this order. What it started is on the stack.
 func (u *up) start(ctx context.Context) error {
 	arrivals, changed := &arrivals{}, make(chan struct{}, 1)
-	u.router = router.New(router.Options{Token: u.routerToken(), Log: u.o.Log})
 	runtimeName, err := chooseRuntime(ctx, u.o.Runtime, u.project.Services)
 	if err != nil {
 		u.listeners.close()
@@ -136,7 +174,7 @@ func (u *up) start(ctx context.Context) error {
 		u.listeners.close()
 		return err
 	}
-	u.startRouter()
+	u.edge.start(&u.stack, u.router, u.listeners[onRouter], u.listeners[onRouterTLS], 2*time.Second)
 	u.finder.serve(&u.stack)
 	u.watchEngine(changed)
 	if err := u.startServices(ctx, changed); err != nil {
@@ -157,20 +195,6 @@ func (u *up) start(ctx context.Context) error {
 func (u *up) hosts() grant {
 	h := u.project.Hosts
 	return grant{cluster: u.project.Name, count: h.Count, zones: h.Zones, each: h.Each}
-}
-
-func (u *up) startRouter() {
-	l := u.listeners[onRouter]
-	go func() {
-		if err := u.router.Serve(l); err != nil {
-			u.o.Log.Error("the router's listener ended", "err", err)
-		}
-	}()
-	u.stack.push("the router", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		return u.router.Shutdown(ctx)
-	})
 }
 
 // watchEngine turns the engine's notices into wakes of the control loop.
@@ -231,14 +255,13 @@ func (u *up) startLoop(arrivals *arrivals) error {
 		return err
 	}
 	u.release.set(api.ReleaseHandler(u.loop, u.engine.agent.Owns))
-	routes := routes(u.project)
 	stepped, unsubscribe := u.loop.Subscribe()
 	go func() {
 		for range stepped {
-			u.router.SetTable(table(u.project, routes, u.loop.State().Cluster))
+			u.routes.set(u.router, u.loop.State().Cluster)
 		}
 	}()
-	u.router.SetTable(table(u.project, routes, u.loop.State().Cluster))
+	u.routes.set(u.router, u.loop.State().Cluster)
 	if u.finder != nil {
 		u.finder.unwell = u.unwell
 	}
@@ -294,6 +317,9 @@ func (u *up) headline() string {
 }
 
 func (u *up) banner() {
+	if u.o.Edge.TLS != "" {
+		_, _ = fmt.Fprintf(u.o.Out, "router, TLS   https://%s\n", u.listeners.address(onRouterTLS))
+	}
 	_, _ = fmt.Fprintf(u.o.Out, "router        %s\nAWS endpoint  %s\ndashboard     %s\n", u.run.Router, u.run.AWS, u.run.UI)
 	if u.finder != nil && u.finder.dns != nil {
 		_, _ = fmt.Fprintf(u.o.Out, "DNS           %s (SERVICE.%s.%s)\n", u.finder.address, u.project.Name, discovery.DefaultSuffix)

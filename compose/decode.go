@@ -168,6 +168,14 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 			}
 		}
 		return
+	case *[]Route:
+		if d.list(n, r) {
+			*target = make([]Route, len(n.items))
+			for i, item := range n.items {
+				d.structs(item, &(*target)[i])
+			}
+		}
+		return
 	case *[]string:
 		if d.list(n, r) {
 			for _, item := range n.items {

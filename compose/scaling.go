@@ -63,22 +63,12 @@ type Scaling struct {
 	Cooperative bool      `yaml:"cooperative" jsonschema:"default=false" jsonschema_description:"The service's tasks protect themselves while they are busy, and are never stopped by scale-in meanwhile."`
 	Remainder   bool      `yaml:"remainder" jsonschema:"default=false" jsonschema_description:"The service takes the capacity that nobody else wants, up to max, and gives way at once. It has no triggers."`
 	Route       *Route    `yaml:"route" jsonschema_description:"Where the router sends requests to this service from. The service needs a TCP port."`
+	Routes      []Route   `yaml:"routes" jsonschema:"minItems=1" jsonschema_description:"More routes to the service, each as route."`
 	Triggers    []Trigger `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
 	Formula     *Formula  `yaml:"formula" jsonschema_description:"One count made of all the triggers' readings, in place of the greatest want."`
 	Spend       *Spend    `yaml:"spend" jsonschema_description:"A ceiling on what the service uses. When it is reached, the service has its minimum until the next period."`
 	Behavior    Behavior  `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
 	Load        *Traffic  `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
-}
-
-// Route sends requests by host name and path to a service.
-type Route struct {
-	Host  string `yaml:"host" jsonschema:"pattern=^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$,example=shop.localhost" words:"a host name in lower case, without scheme or port" jsonschema_description:"The host name, without a port, in lower case; without it every host matches."`
-	Path  string `yaml:"path" jsonschema:"default=/,pattern=^/" words:"a path that begins with /" jsonschema_description:"The path prefix; the longest match wins."`
-	Port  int    `yaml:"port" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"The container port that requests go to; without it the first of ports."`
-	Strip bool   `yaml:"strip" jsonschema:"default=false" jsonschema_description:"The prefix is removed before the request goes on."`
-	// Health is empty where a TCP connection is enough.
-	Health string        `yaml:"health" jsonschema:"pattern=^/,example=/healthz" words:"a path that begins with /" jsonschema_description:"The path that health checks ask each task for; without it a TCP connection is enough."`
-	Hold   time.Duration `yaml:"hold" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time that a request waits for a first task while the service has none."`
 }
 
 // Behavior bounds how fast a count follows the demand.

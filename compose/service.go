@@ -311,6 +311,7 @@ func (s *Scaling) check(c check) {
 	if !c.has("max") && (s.Remainder || len(s.Triggers) > 0) {
 		c.at(c.node, "max is missing; a service with triggers or remainder names the most tasks that it may have")
 	}
+	s.checkRoutes(c)
 	for i, t := range s.Triggers {
 		if t.Type == "router" && s.Route == nil {
 			c.at(c.node.get("triggers").items[i], "a router trigger needs a route, which gives the router its requests; add route, such as {path: /}")
@@ -349,7 +350,6 @@ func (s *Scaling) Queue() string {
 
 // across has the rules over the whole file.
 func (r *report) across(p *Project, root *node) {
-	routes := map[string]string{}
 	for i := range p.Services {
 		s := &p.Services[i]
 		n, _ := root.find("services", s.Name)
@@ -358,18 +358,8 @@ func (r *report) across(p *Project, root *node) {
 			at, _ := n.find("deploy", "resources", "reservations")
 			r.at(at, "a task reserves %s, a host has %s: none would ever start; reserve less, or give the hosts more (x-plimsoll.hosts)", s.Reserved, p.Hosts.Each)
 		}
-		route := s.Scaling.Route
-		if route == nil {
-			continue
-		}
-		at := n.get("x-plimsoll").get("route")
-		r.routePort(s, at)
-		key := route.Host + " " + strings.TrimSuffix(route.Path, "/")
-		if other, taken := routes[key]; taken {
-			r.at(at, "the service %q has this host and path already; change one of them", other)
-		}
-		routes[key] = s.Name
 	}
+	r.acrossRoutes(p, root)
 }
 
 // priced checks that a ceiling on the cost can ever be reached.
@@ -380,14 +370,14 @@ func (r *report) priced(p *Project, s *Service, n *node) {
 }
 
 // routePort settles which port requests go to.
-func (r *report) routePort(s *Service, at *node) {
+func (r *report) routePort(s *Service, route *Route, at *node) {
 	var tcp []int
 	for _, port := range s.Ports {
 		if port.Protocol == "tcp" {
 			tcp = append(tcp, port.ContainerPort)
 		}
 	}
-	switch route := s.Scaling.Route; {
+	switch {
 	case len(tcp) == 0:
 		r.at(at, "a route needs a TCP port of the service; add ports, such as [\"8080\"]")
 	case route.Port == 0:

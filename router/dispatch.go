@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -61,9 +62,10 @@ type dispatch struct {
 	router  *Router
 	service *service
 	route   *route
-	status  int  // of the answer; 0 while there is none
-	tunnel  bool // it has become a WebSocket
-	sent    int  // attempts
+	status  int    // of the answer; 0 while there is none
+	tunnel  bool   // it has become a WebSocket
+	sent    int    // attempts
+	clings  string // the digest of the target that a cookie names
 	resent  int
 	insist  bool // the last target may be tried again, if there is no other
 }
@@ -87,22 +89,27 @@ func (d *dispatch) run(s sender) {
 	var holding *holding
 	var tried []*target
 	for {
-		t := d.service.acquire(tried)
+		var t *target
+		if d.clings != "" && d.sent == 0 {
+			t = d.service.acquireKnown(d.clings)
+		}
+		if t == nil {
+			t = d.service.acquire(tried)
+		}
 		if t == nil && d.insist {
 			t = d.service.acquire(nil)
 		}
 		d.insist = false
 		if t == nil {
-			// Taken before the look that counts, so that no change is missed.
-			changed := d.service.change()
-			if t = d.service.acquire(tried); t == nil {
-				if holding == nil {
-					holding = d.holding()
-					defer holding.end()
-				}
-				if !d.hold(s, holding, changed, len(tried)) {
-					return
-				}
+			if holding == nil {
+				holding = d.holding()
+				defer holding.end()
+			}
+			var over bool
+			if t, over = d.await(s, holding, tried); over {
+				return
+			}
+			if t == nil {
 				tried = nil
 				continue
 			}
@@ -117,6 +124,26 @@ func (d *dispatch) run(s sender) {
 	}
 }
 
+// await waits until a target may be had; it gives one if that is so already.
+// over: the exchange is.
+func (d *dispatch) await(s sender, h *holding, tried []*target) (t *target, over bool) {
+	// Both before the look that counts, so that no change is missed.
+	changed := d.service.change()
+	d.service.waiting.Add(1)
+	t = d.service.acquire(tried)
+	if t == nil {
+		if over = !d.hold(s, h, changed, len(tried)); !over {
+			t = d.service.acquire(nil)
+		}
+	}
+	d.service.waiting.Add(-1)
+	if t != nil || over {
+		// The notice may have been for several releases: hand it on.
+		d.service.room()
+	}
+	return t, over
+}
+
 // patience is how long the head of an answer is waited for; 0 is for ever.
 func (d *dispatch) patience() time.Duration {
 	limit := d.router.options.ResponseTimeout
@@ -129,7 +156,7 @@ func (d *dispatch) patience() time.Duration {
 func (d *dispatch) holding() *holding {
 	h := &holding{
 		service: d.service,
-		limit:   d.router.options.HoldMax,
+		limit:   cmp.Or(d.service.settings.Load().balance.MaxQueued, d.router.options.HoldMax),
 		timeout: d.router.options.HoldTimeout,
 	}
 	if d.route.HoldTimeout > 0 {
@@ -153,7 +180,7 @@ func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int
 	case stopping:
 		reason = "the router shuts down"
 	case tooMany:
-		reason = fmt.Sprintf("service %q has no target that answers, and %d requests wait for one already", d.service.name, h.limit)
+		reason = fmt.Sprintf("service %q has no target that answers and has room, and %d requests wait for one already", d.service.name, h.limit)
 	case tooLong:
 		reason = fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, h.timeout)
 		if tried > 0 {

@@ -21,6 +21,10 @@ type exchange struct {
 	bodyErr error         // of reading the client's body
 	from    origin
 	grpc    bool
+	entered bool // the route's gate
+	// challenge asks the client for a name and a password.
+	challenge bool
+	task      string // the target's that was tried last
 }
 
 // ServeHTTP sends the request to a target of the service that its host and path
@@ -46,15 +50,26 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 		x.refuse(no.code, no.reason, no.last)
 		return no.code
 	}
+	route = route.choose(request, r.rand)
 	x.service, x.route = route.service, route
+	x.clings = route.service.clings(request)
 	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
 	meter := &route.service.meter
 	began := r.now()
 	meter.begin(began)
+	recorded := x.record(w)
 	// Deferred, because a broken answer ends in a panic of net/http's own.
 	defer func() {
 		meter.end(began, r.now(), x.status >= 500, x.status != statusClientGone && !x.tunnel)
+		if x.entered {
+			route.gate.leave()
+		}
+		recorded()
 	}()
+	if !x.enter() {
+		return x.status
+	}
+	x.trace()
 	if x.out = x.outgoing(); x.out == nil {
 		r.refused.Add(1)
 		x.fail(http.StatusBadRequest, unstrippable(route))
@@ -67,7 +82,8 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 		}
 		request.Body = http.MaxBytesReader(w, request.Body, limit)
 	}
-	x.run(x)
+	x.mirror()
+	x.runCompressed()
 	return x.status
 }
 
@@ -76,6 +92,7 @@ func (x *exchange) watch() (context.Context, func()) { return x.request.Context(
 
 // attempt sends the request to the target, which it releases.
 func (x *exchange) attempt(t *target) (over bool) {
+	x.task = t.ID
 	if isWebSocket(x.request) {
 		return x.upgrade(t)
 	}
@@ -101,6 +118,7 @@ func (x *exchange) attempt(t *target) (over bool) {
 	}
 	attempt.answered()
 	t.answered()
+	t.erred(answer.StatusCode)
 	x.relay(t, answer, attempt)
 	return true
 }
@@ -126,7 +144,15 @@ func (x *exchange) refuse(code int, reason string, last bool) {
 		refuseGRPC(x.w, code, reason)
 		return
 	}
-	refuse(x.w, code, reason, last && x.request.ProtoMajor < 2)
+	if x.challenge {
+		x.w.Header().Set("Www-Authenticate", `Basic realm="plimsoll", charset="UTF-8"`)
+	}
+	last = last && x.request.ProtoMajor < 2
+	if x.route != nil && x.route.Pages[code] != "" {
+		sendPage(x.w, code, x.route.Pages[code], last)
+		return
+	}
+	refuse(x.w, code, reason, last)
 }
 
 // outgoing is the request as the target is to see it, without its address; nil
@@ -183,6 +209,7 @@ func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
 	x.status = answer.StatusCode
 	h := x.w.Header()
 	copyEndToEnd(h, answer.Header, nil)
+	x.cling(t, h)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http would guess one
 	}

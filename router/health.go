@@ -3,8 +3,6 @@ package router
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"time"
 )
 
@@ -131,7 +129,6 @@ func (h *health) eject(now time.Time, o Health, err error) time.Duration {
 
 // check runs the active checks of a target until ctx ends.
 func (t *target) check(ctx context.Context, o Health) {
-	probe := t.prober(o)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	step := probeStep
@@ -143,7 +140,8 @@ func (t *target) check(ctx context.Context, o Health) {
 			step = probeStep
 		case <-timer.C:
 		}
-		err := probe(ctx)
+		o := t.service.settings.Load().check.over(o)
+		err := t.probe(ctx, o)
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,6 +163,9 @@ func (t *target) checked(err error, o Health) bool {
 	defer s.mu.Unlock()
 	was := t.health.state
 	if t.health.checked(err, o) && !t.removed {
+		if t.health.state == healthy {
+			t.ramp(time.Now())
+		}
 		s.choose()
 		s.router.log.Info("router: target", "service", s.name, "task", t.ID, "address", t.Address,
 			"healthy", t.health.state == healthy, "new", was == unproven, "reason", t.health.reason)
@@ -191,56 +192,57 @@ func (t *target) failed(err error, refused bool) {
 		default:
 		}
 	case strikes >= int64(o.EjectAfter):
-		t.strikes.Store(0)
+		// One more failure after its time is enough: it is on trial.
+		t.strikes.Store(int64(o.EjectAfter - 1))
 		back := t.health.eject(time.Now(), o, err)
 		s.choose()
 		s.router.log.Warn("router: target is left out", "service", s.name, "task", t.ID, "address", t.Address, "for", back, "error", err)
 		time.AfterFunc(back, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			t.ramp(time.Now())
 			s.choose()
 		})
 	}
+}
+
+// ramp begins the slow start of a target that is new or comes back; service.mu
+// is held.
+func (t *target) ramp(now time.Time) {
+	over := t.service.settings.Load().balance.SlowStart
+	if over <= 0 {
+		return
+	}
+	t.rampFrom.Store(now.UnixNano())
+	time.AfterFunc(over, func() {
+		t.service.mu.Lock()
+		defer t.service.mu.Unlock()
+		t.service.choose()
+	})
+}
+
+// erred takes in an answer with 5xx, or with another status.
+func (t *target) erred(status int) {
+	limit := t.service.settings.Load().check.EjectErrors
+	if limit <= 0 {
+		return
+	}
+	if status < 500 {
+		t.errors.Store(0)
+		return
+	}
+	if t.errors.Add(1) < int64(limit) {
+		return
+	}
+	t.errors.Store(0)
+	// Such a row counts as one of requests without an answer.
+	t.strikes.Store(int64(t.service.router.options.Health.EjectAfter))
+	t.failed(fmt.Errorf("%d answers with 5xx in a row", limit), false)
 }
 
 // answered records that the target answered.
 func (t *target) answered() {
 	if t.strikes.Load() != 0 {
 		t.strikes.Store(0)
-	}
-}
-
-// prober is one active check: a TCP connection, or a GET of the service's
-// health path that must be answered with 2xx or 3xx.
-func (t *target) prober(o Health) func(context.Context) error {
-	dialer := net.Dialer{Timeout: o.Timeout}
-	client := http.Client{
-		Timeout:       o.Timeout,
-		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return func(ctx context.Context) error {
-		path := t.service.settings.Load().healthPath
-		if path == "" {
-			conn, err := dialer.DialContext(ctx, "tcp", t.Address)
-			if err != nil {
-				return fmt.Errorf("health check: %w", err)
-			}
-			return conn.Close()
-		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.Address+path, nil)
-		if err != nil {
-			return fmt.Errorf("health check: %w", err)
-		}
-		request.Header.Set("User-Agent", "plimsoll-health")
-		answer, err := client.Do(request)
-		if err != nil {
-			return fmt.Errorf("health check: %w", err)
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode < 200 || answer.StatusCode > 399 {
-			return fmt.Errorf("health check: GET %s was answered with %d, not 2xx or 3xx", path, answer.StatusCode)
-		}
-		return nil
 	}
 }

@@ -87,7 +87,7 @@ func TestWhereMostTargetsFailAllAreUsed(t *testing.T) {
 	}
 	s := serve(t, Options{Health: Health{Interval: 5 * time.Millisecond}})
 	table := one(targets...)
-	table.Routes[0].HealthPath = "/health"
+	table.Routes[0].Check.Path = "/health"
 	s.set(t, table)
 	healthy := func() (n int) {
 		for _, state := range s.Targets("web") {

@@ -40,6 +40,8 @@ func (h *holding) wait(ctx context.Context, changed <-chan struct{}) verdict {
 	select {
 	case <-changed:
 		return goOn
+	case <-h.service.freed:
+		return goOn
 	case <-h.timer.C:
 		return tooLong
 	case <-ctx.Done():

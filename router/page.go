@@ -26,9 +26,29 @@ func ownPage(code int, reason string) (fields [][2]string, page string) {
 func refuse(w http.ResponseWriter, code int, reason string, last bool) {
 	fields, page := ownPage(code, reason)
 	h := w.Header()
+	challenge := h["Www-Authenticate"]
 	clear(h)
+	if challenge != nil {
+		h["Www-Authenticate"] = challenge
+	}
 	for _, f := range fields {
 		h.Set(f[0], f[1])
+	}
+	if last {
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(page)) // the client may have gone
+}
+
+// sendPage answers with a page of the route's own.
+func sendPage(w http.ResponseWriter, code int, page string, last bool) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(page)))
+	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
+		h.Set("Retry-After", "1")
 	}
 	if last {
 		h.Set("Connection", "close")

@@ -36,9 +36,20 @@ type Route struct {
 	// answer; 0 is Options.ResponseTimeout, under 0 there is no bound. Idle
 	// bounds the silence within an answer; 0 is no bound.
 	Timeout, Idle time.Duration
-	// HealthPath, if any, is asked for by active health checks; without it a
-	// TCP connection is enough.
-	HealthPath string
+	// Weight is the route's share of the requests, where routes of other
+	// services are at the same host and path; 0 is none of them.
+	Weight  int
+	Balance Balance
+	Check   Check
+	Access  Access
+	Limits  Limits
+	Mirror  Mirror
+	// Compress compresses answers for clients that take them so.
+	Compress bool
+	// Log writes the route's requests to Options.Access.
+	Log bool
+	// Pages are the bodies (HTML) of the router's own answers, by status.
+	Pages map[int]string
 }
 
 // TLSMode is what becomes of the TLS of a client's connection.
@@ -145,7 +156,10 @@ func (r Route) check() error {
 	if strings.ContainsAny(name, ":/ *") || (name == "" && r.Host != "") {
 		return fault("host %q is not a host name without a port, nor one with \"*.\" before it", r.Host)
 	}
-	if err := r.Upstream.check(); err != nil {
+	if r.Weight < 0 {
+		return fault("weight %d is under 0", r.Weight)
+	}
+	if err := cmp.Or(r.Upstream.check(), r.Balance.check(), r.Check.check(), r.Access.check(), r.Limits.check()); err != nil {
 		return fault("%w", err)
 	}
 	return nil
@@ -154,8 +168,9 @@ func (r Route) check() error {
 // settings are what the routes of a service say of its targets. They are a
 // value: a new table brings new ones.
 type settings struct {
-	upstream   Upstream
-	healthPath string
+	upstream Upstream
+	balance  Balance
+	check    Check
 }
 
 // settingsOf gathers them by service: of each, the first that any of the routes
@@ -164,7 +179,8 @@ func settingsOf(routes []Route) map[string]settings {
 	all := map[string]settings{}
 	for _, r := range routes {
 		s := all[r.Service]
-		s.healthPath = cmp.Or(s.healthPath, r.HealthPath)
+		s.balance = cmp.Or(s.balance, r.Balance)
+		s.check = cmp.Or(s.check, r.Check)
 		s.upstream = cmp.Or(s.upstream, r.Upstream)
 		all[r.Service] = s
 	}
@@ -173,8 +189,13 @@ func settingsOf(routes []Route) map[string]settings {
 
 // rare tells whether the route has a feature that net/http's handler alone
 // carries out, and the settings whether the service has.
-func (r Route) rare() bool    { return r.Idle != 0 }
-func (s settings) rare() bool { return s.upstream.Protocol != HTTP }
+func (r Route) rare() bool {
+	return r.Idle != 0 || r.Access.rare() || r.Limits != (Limits{}) || r.Mirror.Share > 0 || r.Compress || r.Log || len(r.Pages) > 0
+}
+
+func (s settings) rare() bool {
+	return s.upstream.Protocol != HTTP || s.balance.Sticky != "" || s.check.EjectErrors != 0
+}
 
 // carrier is the protocol that a request goes on by.
 func (s settings) carrier(r *http.Request) Upstream {

@@ -34,6 +34,9 @@ type Target struct {
 	Zone string
 	// Address is host:port.
 	Address string
+	// Weight is the target's share where the service is balanced by weights;
+	// 0 counts as 1.
+	Weight int
 }
 
 // Stats are a service's figures, as demand reads them.
@@ -117,6 +120,13 @@ type Options struct {
 	// MaxBody is the greatest size of a request's body in bytes. Default 16
 	// GiB; under 0 there is no bound.
 	MaxBody int64
+	// Access is where routes with Log are logged; nil is nowhere.
+	Access *AccessLog
+	// Trace gives requests without a traceparent one of their own.
+	Trace bool
+	// Zone is the router's own availability zone, whose targets come first.
+	// Empty: zones make no difference.
+	Zone string
 	// Trusted are the networks whose peers may say, in X-Forwarded-* and
 	// Forwarded, where a request came from. What anybody else says of it is
 	// dropped. Default none.
@@ -160,6 +170,10 @@ type Router struct {
 	listeners []net.Listener
 	ports     map[int]*port
 	streams   streams
+	gates     map[gateKey]*gate
+	asking    *http.Client // of authorities
+	mirrors   mirrors
+	compress  func(http.Handler) http.HandlerFunc
 
 	full *handoff // to the server above
 
@@ -188,6 +202,7 @@ func New(o Options) *Router {
 		services: map[string]*service{},
 		drained:  map[string]time.Time{},
 		ports:    map[int]*port{},
+		gates:    map[gateKey]*gate{},
 		stopping: make(chan struct{}),
 		empty:    make(chan struct{}),
 		sockets:  map[*socket]struct{}{},
@@ -197,6 +212,8 @@ func New(o Options) *Router {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAlive: 30 * time.Second}
 	r.transports = transports{dial: r.dialer.DialContext, made: map[Upstream]*http.Transport{}}
+	r.asking = newAsking(r.dialer.DialContext)
+	r.compress = compressing()
 	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }
 	r.table.Store(&table{})
 	return r
@@ -288,6 +305,18 @@ func (r *Router) Stats(service string) Stats {
 	return s.meter.stats(r.now())
 }
 
+// Latencies are those of a service's answers; none for one that has never been
+// in a table.
+func (r *Router) Latencies(service string) Latencies {
+	r.mu.Lock()
+	s := r.services[service]
+	r.mu.Unlock()
+	if s == nil {
+		return Latencies{}
+	}
+	return s.meter.latencies()
+}
+
 // Pressure gives a notice when a request of the service has to wait for a
 // target, and when its requests in flight rise past a power of two. The channel
 // is never closed, is the same at each call, and holds at most one notice. The
@@ -340,6 +369,7 @@ func (r *Router) Close() error {
 	}
 	r.tasks.Wait()
 	r.transports.closeIdle()
+	r.asking.CloseIdleConnections()
 	// The streams have been cut: this is their goroutines' own end.
 	return r.streams.wait(context.Background())
 }

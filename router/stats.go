@@ -42,6 +42,8 @@ type meter struct {
 	stepAt     time.Duration // when that was
 	last       time.Duration // up to when the area is counted
 	ring       [slots]slot
+	took       [latencyBuckets]uint64 // answers since the start
+	tookSum    time.Duration
 }
 
 // slot is half a second of the window.
@@ -92,7 +94,10 @@ func (m *meter) end(began, now time.Duration, failed, measured bool) {
 	}
 	if measured {
 		s.answers++
-		s.latency[latencyBucket(now-began)]++
+		bucket := latencyBucket(now - began)
+		s.latency[bucket]++
+		m.took[bucket]++
+		m.tookSum += now - began
 	}
 }
 
@@ -157,6 +162,35 @@ func (m *meter) slot(at time.Duration) *slot {
 		*s = slot{index: index}
 	}
 	return s
+}
+
+// Latencies are the answers since the start by their time, as Prometheus has
+// them: of those that took less than Bounds[i] there are Counts[i].
+type Latencies struct {
+	Bounds []time.Duration
+	Counts []uint64
+	Count  uint64
+	Sum    time.Duration
+}
+
+// The bounds are powers of two from 512 us to 34 s.
+const (
+	boundFirst = 9
+	boundLast  = 25
+)
+
+func (m *meter) latencies() Latencies {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := Latencies{Sum: m.tookSum}
+	for bucket, n := range m.took {
+		if exponent := bucket/4 + 2; bucket%4 == 0 && exponent >= boundFirst && exponent <= boundLast {
+			l.Bounds = append(l.Bounds, bucketFloor(bucket))
+			l.Counts = append(l.Counts, l.Count)
+		}
+		l.Count += n
+	}
+	return l
 }
 
 func (m *meter) stats(now time.Duration) Stats {

@@ -119,3 +119,19 @@ func TestPressureIsToldAtEachPowerOfTwo(t *testing.T) {
 		t.Errorf("%d notices in a second of swinging", notices)
 	}
 }
+
+func TestTheHistogramCountsEachAnswerBelowItsBounds(t *testing.T) {
+	var m meter
+	m.init(0)
+	for _, took := range []time.Duration{100 * time.Microsecond, 600 * time.Microsecond, 600 * time.Microsecond, time.Minute} {
+		m.begin(0)
+		m.end(0, took, false, true)
+	}
+	got := m.latencies()
+	if got.Bounds[0] != 512*time.Microsecond || got.Counts[0] != 1 || got.Bounds[1] != 1024*time.Microsecond || got.Counts[1] != 3 {
+		t.Errorf("%+v", got)
+	}
+	if last := len(got.Counts) - 1; got.Counts[last] != 3 || got.Count != 4 || got.Sum != time.Minute+1300*time.Microsecond {
+		t.Errorf("%+v", got)
+	}
+}

@@ -180,6 +180,10 @@ func (r *Router) join(conn net.Conn, route *route) {
 	r.streams.enter()
 	defer r.streams.leave()
 	s := &stream{dispatch: dispatch{router: r, service: route.service, route: route}, conn: conn}
+	if !s.enter() {
+		return
+	}
+	defer route.gate.leave()
 	meter := &route.service.meter
 	began := r.now()
 	meter.begin(began)

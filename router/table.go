@@ -32,7 +32,11 @@ type paths struct {
 type route struct {
 	Route
 	service *service
-	rare    bool // see plain
+	gate    *gate
+	// mirrored is the service that gets copies; nil without one.
+	mirrored *service
+	rare     bool   // see plain
+	split    *split // of the place, on the first of its routes
 }
 
 // plain tells whether plain requests to the route need nothing but what client
@@ -69,7 +73,7 @@ func (r *Router) SetTable(t Table) error {
 		next.services[name] = s
 	}
 	for _, route := range t.Routes {
-		next.add(route, settings[route.Service])
+		next.add(r.ready(route, next, settings[route.Service]))
 	}
 	for name, targets := range t.Services {
 		s := next.services[name]
@@ -77,6 +81,7 @@ func (r *Router) SetTable(t Table) error {
 		s.settings.Store(&said)
 		s.setTargets(targets, r.drained)
 	}
+	r.forgetGates()
 	r.openPorts(next)
 	r.table.Store(next)
 	r.closePorts(next)
@@ -99,7 +104,9 @@ func (t Table) check() error {
 		host, path string
 		port       int
 	}
-	seen := map[place]string{}
+	seen := map[place]Route{}
+	weighed := map[place]bool{}
+	var shared []place
 	for _, route := range t.Routes {
 		if _, ok := t.Services[route.Service]; !ok {
 			return fmt.Errorf("route %q%s: service %q is not in the table; add it, with no targets if it has none", route.Host, route.Path, route.Service)
@@ -107,11 +114,22 @@ func (t Table) check() error {
 		if err := route.check(); err != nil {
 			return err
 		}
-		at := place{canonicalHost(route.Host), route.Path, route.TCP}
-		if other, ok := seen[at]; ok {
-			return fmt.Errorf("route %q%s: both %q and %q claim it; change the host or the path of one", route.Host, route.Path, other, route.Service)
+		if _, ok := t.Services[route.Mirror.Service]; !ok && route.Mirror.Share > 0 {
+			return fmt.Errorf("route %q%s: the service %q of its mirror is not in the table", route.Host, route.Path, route.Mirror.Service)
 		}
-		seen[at] = route.Service
+		at := place{canonicalHost(route.Host), route.Path, route.TCP}
+		weighed[at] = weighed[at] || route.Weight > 0
+		if other, ok := seen[at]; ok && (other.Service == route.Service || route.connections()) {
+			return fmt.Errorf("route %q%s: both %q and %q claim it; change the host or the path of one", route.Host, route.Path, other.Service, route.Service)
+		} else if ok {
+			shared = append(shared, at)
+		}
+		seen[at] = route
+	}
+	for _, at := range shared {
+		if !weighed[at] {
+			return fmt.Errorf("route %q%s: several services claim it; change the host or the path of all but one, or share it out by weights", at.host, at.path)
+		}
 	}
 	for name, targets := range t.Services {
 		ids := map[Target]bool{}
@@ -147,12 +165,20 @@ func (r *Router) forgetDrained(t Table) {
 
 func newPaths() *paths { return &paths{routes: map[string]*route{}} }
 
-func (t *table) add(r Route, s settings) {
+// ready makes the live form of a route; r.mu is held.
+func (r *Router) ready(from Route, t *table, s settings) *route {
+	return &route{
+		Route: from, service: t.services[from.Service], mirrored: t.services[from.Mirror.Service], gate: r.gateOf(from),
+		rare: from.rare() || s.rare() || r.options.Trace,
+	}
+}
+
+func (t *table) add(r *route) {
 	if r.connections() {
 		if t.ports[r.TCP] == nil {
 			t.ports[r.TCP] = &names{hosts: map[string]*route{}, wild: map[string]*route{}}
 		}
-		t.ports[r.TCP].add(&route{Route: r, service: t.services[r.Service]})
+		t.ports[r.TCP].add(r)
 		return
 	}
 	p := t.any
@@ -166,7 +192,15 @@ func (t *table) add(r Route, s settings) {
 		}
 		p = names[host]
 	}
-	p.routes[r.Path] = &route{Route: r, service: t.services[r.Service], rare: r.rare() || s.rare()}
+	if first := p.routes[r.Path]; first == nil {
+		p.routes[r.Path] = r
+	} else {
+		if first.split == nil {
+			first.split, first.rare = &split{}, true
+			first.split.add(first)
+		}
+		first.split.add(r)
+	}
 	p.depth = max(p.depth, strings.Count(r.Path, "/"))
 }
 

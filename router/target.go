@@ -20,7 +20,12 @@ type service struct {
 	watched  bool // somebody holds its pressure channel; guarded by Router.mu
 
 	// usable are the targets to choose among: never changed in place.
-	usable atomic.Pointer[[]*target]
+	usable atomic.Pointer[pool]
+	turns  atomic.Uint64 // of round robin
+	// waiting requests have found no target with room; freed tells one of them
+	// that there may be one now.
+	waiting atomic.Int64
+	freed   chan struct{}
 
 	mu      sync.Mutex
 	targets []*target     // of the table, and those that still drain
@@ -38,6 +43,9 @@ type target struct {
 	requests atomic.Uint64
 	failures atomic.Uint64
 	strikes  atomic.Int64 // failures since the last answer
+	errors   atomic.Int64 // answers with 5xx in a row
+	rampFrom atomic.Int64 // when its slow start began, in nanoseconds since 1970; 0: never
+	digest   string       // of its id, for sticky cookies
 	draining atomic.Bool
 
 	emptyOnce sync.Once
@@ -59,10 +67,10 @@ type target struct {
 }
 
 func newService(r *Router, name string) *service {
-	s := &service{router: r, name: name, changed: make(chan struct{})}
+	s := &service{router: r, name: name, changed: make(chan struct{}), freed: make(chan struct{}, 1)}
 	s.settings.Store(&settings{})
 	s.meter.init(r.now())
-	s.usable.Store(&[]*target{})
+	s.usable.Store(&pool{})
 	return s
 }
 
@@ -107,7 +115,7 @@ func (s *service) setTargets(list []Target, drained map[string]time.Time) {
 func (s *service) start(want Target) *target {
 	ctx, cancel := context.WithCancel(s.router.ctx)
 	t := &target{
-		Target: want, service: s, stop: cancel,
+		Target: want, service: s, stop: cancel, digest: digest(want.ID),
 		empty: make(chan struct{}),
 		kick:  make(chan struct{}, 1),
 		open:  map[*tunnel]struct{}{},
@@ -141,7 +149,7 @@ func (s *service) choose() {
 	if panics {
 		healthy = known
 	}
-	s.usable.Store(&healthy)
+	s.usable.Store(newPool(healthy, s.settings.Load().balance, s.router.options.Zone, now))
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -154,28 +162,53 @@ func (s *service) change() <-chan struct{} {
 }
 
 // acquire picks a target and counts a request on it; nil if there is none but
-// those of skip. release must follow.
+// those of skip, or none with room. release must follow.
 func (s *service) acquire(skip []*target) *target {
 	for {
-		t := pick(*s.usable.Load(), skip, s.router.rand)
-		if t == nil {
-			return nil
-		}
-		t.inflight.Add(1)
-		// The count first, then the look: drain marks first and counts then,
-		// so that one of the two sees the other.
-		if !t.draining.Load() {
-			t.requests.Add(1)
+		t := s.usable.Load().pick(skip, s.turn, s.router.rand)
+		if t == nil || t.take() {
 			return t
 		}
-		t.release()
 		skip = append(slices.Clip(skip), t)
 	}
 }
 
+func (s *service) turn() uint64 { return s.turns.Add(1) }
+
+// take counts a request on the target; false if it drains or is full.
+func (t *target) take() bool {
+	n := t.inflight.Add(1)
+	limit := int64(t.service.settings.Load().balance.MaxPerTarget)
+	// The count first, then the look: drain marks first and counts then,
+	// so that one of the two sees the other.
+	if t.draining.Load() || limit > 0 && n+t.tunnels.Load() > limit {
+		t.drop() // and no notice: there is no more room than before
+		return false
+	}
+	t.requests.Add(1)
+	return true
+}
+
 func (t *target) release() {
+	t.drop()
+	t.service.room()
+}
+
+// drop counts a request out.
+func (t *target) drop() {
 	if t.inflight.Add(-1) == 0 && t.draining.Load() {
 		t.emptyOnce.Do(func() { close(t.empty) })
+	}
+}
+
+// room tells one of those that wait, if any, that a target may have room.
+func (s *service) room() {
+	if s.waiting.Load() == 0 {
+		return
+	}
+	select {
+	case s.freed <- struct{}{}:
+	default:
 	}
 }
 

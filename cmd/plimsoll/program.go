@@ -12,6 +12,7 @@ type Programs struct {
 	Up     func(context.Context, app.UpOptions) error
 	Engine func(context.Context, app.EngineOptions) error
 	Run    func(context.Context, app.RunOptions) error
+	Route  func(context.Context, app.RouteOptions) error
 	Work   func(context.Context, app.WorkOptions) error
 	Put    func(context.Context, app.PutOptions) error
 }

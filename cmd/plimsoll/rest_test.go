@@ -146,6 +146,8 @@ func (logStore) Logs(_ context.Context, task, container string, follow bool) (io
 
 type figures struct{}
 
+func (figures) Latencies(string) router.Latencies { return router.Latencies{} }
+
 func (figures) Stats(string) router.Stats {
 	return router.Stats{InFlight: 12, Held: 1, RequestsPerSecond: 30, LatencyP50: 3 * time.Millisecond, LatencyP99: 12 * time.Millisecond}
 }

@@ -72,6 +72,7 @@ the capacity that is there, and routes traffic straight to each of them.
 
   plimsoll up -f compose.yaml      a live cluster on this machine
   plimsoll run --cluster NAME      the scaler alone, for an ECS cluster of AWS
+  plimsoll router --cluster NAME   the router alone, for an ECS cluster of AWS
   plimsoll engine                  the ECS endpoint alone
   plimsoll work --queue Q -- CMD   a queue's messages, a command for each
 
@@ -95,7 +96,7 @@ at --ui (or $PLIMSOLL_UI).`,
 		&cobra.Group{ID: groupFile, Title: "To write the file:"},
 	)
 	root.AddCommand(
-		c.up(), c.engine(), c.runScaler(), c.work(), c.put(), c.down(), c.envCommand(),
+		c.up(), c.engine(), c.runScaler(), c.route(), c.work(), c.put(), c.down(), c.envCommand(),
 		c.ps(), c.services(), c.hosts(), c.events(), c.explain(), c.logs(),
 		c.scale(), c.pause(), c.resume(), c.tenants(),
 		c.validate(), c.schema(), c.versionCommand(),

@@ -53,6 +53,7 @@ start finds its state again.`,
 	flags.StringVar(&o.UI, "ui", app.DefaultUI, "address of the dashboard and the REST API")
 	flags.StringVar(&o.AWS, "aws", app.DefaultAWS, "address of the AWS endpoint")
 	discoveryFlags(cmd, &o.Discovery)
+	edgeFlags(cmd, &o.Edge)
 	flags.BoolVar(&o.Load, "load", false, "replay a traffic curve against the services: quiet, ramp, spike, quiet")
 	flags.StringVar(&o.Trace, "trace", "", "with --load: the curve as CSV: seconds,requests_per_second[,messages_per_second]")
 	flags.DurationVar(&o.LoadFor, "load-for", 0, "with --load: end the load after this time (without it: again and again)")
@@ -71,6 +72,9 @@ func checkUp(o *app.UpOptions, tls *tlsFlags) error {
 		}
 	}
 	if err := checkDiscovery(o.Discovery); err != nil {
+		return err
+	}
+	if err := checkEdge(o.Edge); err != nil {
 		return err
 	}
 	if err := checkRuntime(o.Runtime); err != nil {

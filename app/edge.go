@@ -1,0 +1,210 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	signals "os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"plimsoll/router"
+)
+
+// EdgeOptions are those of the router that have no place in the file.
+type EdgeOptions struct {
+	// TLS is the listening address for TLS; empty is none.
+	TLS string
+	// Certificates is a folder of NAME.crt and NAME.key; Development makes a
+	// certificate for localhost instead.
+	Certificates string
+	Development  bool
+	// Trusted and ProxyFrom are networks (CIDR): see router.Options.
+	Trusted, ProxyFrom []string
+	// Zone is the router's own availability zone.
+	Zone string
+	// AccessLog is a file, or "-" for standard output; empty is none. All logs
+	// the requests of all routes, not only those that say so.
+	AccessLog, AccessFormat string
+	LogAll                  bool
+	// Trace gives requests without a traceparent one of their own.
+	Trace bool
+	// ReusePort lets several routers listen at the same addresses.
+	ReusePort bool
+}
+
+// edge is what a router needs of the process: certificates, logs, listeners.
+type edge struct {
+	EdgeOptions
+	log    *slog.Logger
+	access *router.AccessLog
+	files  *router.Certificates
+	// taken are the listeners of the process before this one.
+	taken *inherited
+
+	mu     sync.Mutex
+	failed error // of the first port of a TCP route that could not be opened
+	opened map[string]net.Listener
+}
+
+// options are the router's, as the flags say; host is where its TCP routes
+// listen.
+func (e *edge) options(host, token string) (router.Options, error) {
+	o := router.Options{Token: token, Log: e.log, Zone: e.Zone, Trace: e.Trace}
+	var err error
+	if o.Trusted, err = prefixes(e.Trusted); err != nil {
+		return o, misusef("--trusted: %w", err)
+	}
+	if o.ProxyFrom, err = prefixes(e.ProxyFrom); err != nil {
+		return o, misusef("--proxy-from: %w", err)
+	}
+	if o.TLS, err = e.tls(); err != nil {
+		return o, err
+	}
+	if e.AccessLog != "" {
+		if e.access, err = router.OpenAccessLog(e.AccessLog, e.AccessFormat); err != nil {
+			return o, misusef("--access-log: %w", err)
+		}
+		o.Access = e.access
+	}
+	o.Listen = func(port int) (net.Listener, error) {
+		l, err := e.listen(net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil && e.failed == nil {
+			e.failed = fmt.Errorf("the route of TCP port %d: %w", port, err)
+		}
+		return l, err
+	}
+	return o, nil
+}
+
+// tls is how clients are answered with TLS; nil where no certificate is given,
+// and TLS can only be passed through.
+func (e *edge) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch {
+	case e.Certificates != "" && e.Development:
+		return nil, misusef("--certs and --dev-cert are both set; keep one")
+	case e.Certificates != "":
+		var err error
+		if e.files, err = router.LoadCertificates(e.Certificates, e.log); err != nil {
+			return nil, fmt.Errorf("--certs: %w", err)
+		}
+		config.GetCertificate = e.files.Get
+	case e.Development:
+		if !isLoopback(e.TLS) {
+			return nil, misusef("--dev-cert is for a loopback address, which --router-tls %q is not: give --certs", e.TLS)
+		}
+		made, err := router.DevelopmentCertificate(time.Now())
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{*made}
+	default:
+		return nil, nil
+	}
+	return config, nil
+}
+
+// listen opens a listener as the flags say, or takes the one that was handed
+// over for the address, or opened before.
+func (e *edge) listen(address string) (l net.Listener, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.taken != nil {
+		l = e.taken.take(address)
+	}
+	if l == nil {
+		if l, err = e.openNew(address); err != nil {
+			return nil, err
+		}
+	}
+	if e.opened == nil {
+		e.opened = map[string]net.Listener{}
+	}
+	e.opened[address] = l
+	return l, nil
+}
+
+// open are the listeners by the addresses that they were asked for with.
+func (e *edge) open() map[string]net.Listener {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.opened)
+}
+
+// closeListeners takes no more connections.
+func (e *edge) closeListeners() {
+	for _, l := range e.open() {
+		_ = l.Close() // it may be closed already
+	}
+}
+
+func (e *edge) openNew(address string) (net.Listener, error) {
+	var config net.ListenConfig
+	if e.ReusePort {
+		config.Control = func(_, _ string, c syscall.RawConn) error {
+			var failed error
+			err := c.Control(func(fd uintptr) { failed = reusePort(fd) })
+			return errors.Join(err, failed)
+		}
+	}
+	return config.Listen(context.Background(), "tcp", address)
+}
+
+// start serves r on the listeners, tls or not, and keeps certificates and logs
+// fresh until the stack is closed. patience bounds the end of what is under way.
+func (e *edge) start(s *stack, r *router.Router, plain, secure net.Listener, patience time.Duration) {
+	serve := func(what string, l net.Listener, on func(net.Listener) error) {
+		if l == nil {
+			return
+		}
+		go func() {
+			if err := on(l); err != nil {
+				e.log.Error("the router's listener ended", "listener", what, "err", err)
+			}
+		}()
+	}
+	serve("router", plain, r.Serve)
+	serve("router-tls", secure, r.ServeTLS)
+	ctx, stop := context.WithCancel(context.Background())
+	if e.files != nil {
+		go e.files.Watch(ctx)
+	}
+	if e.access != nil {
+		go e.reopen(ctx)
+	}
+	s.push("the router", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err := r.Shutdown(ctx)
+		stop()
+		if e.access != nil {
+			err = errors.Join(err, e.access.Close())
+		}
+		return err
+	})
+}
+
+// reopen opens the access log anew at each SIGUSR1, after its file was moved.
+func (e *edge) reopen(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signals.Notify(hangups, syscall.SIGUSR1)
+	defer signals.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			if err := e.access.Reopen(); err != nil {
+				e.log.Error("the access log stays as it is", "err", err)
+			}
+		}
+	}
+}
