@@ -361,6 +361,8 @@ func TestStartTaskPlacesWithoutChoosing(t *testing.T) {
 	r := c.do(engine.StartTask{TaskDefinition: "job", Instances: []string{second, second, "none"}}).(*engine.RunTaskResult)
 	equal(t, "placed on", r.Tasks[0].ContainerInstance, second)
 	equal(t, "failures", []string{r.Failures[0].Reason, r.Failures[1].Reason}, []string{"RESOURCE:CPU", "MISSING"})
+	refusal := c.refused(engine.StartTask{TaskDefinition: "job", Instances: []string{second}, Group: "service:web"})
+	equal(t, "in a service's group", refusal.Code, "InvalidParameterException")
 	c.drainHost(second)
 	r = c.do(engine.StartTask{TaskDefinition: "job", Instances: []string{second}}).(*engine.RunTaskResult)
 	equal(t, "on a draining host", r.Failures[0].Reason, "INACTIVE")

@@ -48,8 +48,8 @@ func (m *Machine) runTask(c RunTask) (*RunTaskResult, *Error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if strings.HasPrefix(c.Group, "service:") {
-		return nil, refuse(codeInvalid, "The group %q is invalid: those that begin with service: are of services.", c.Group)
+	if refusal := checkGroup(c.Group); refusal != nil {
+		return nil, refusal
 	}
 	from := origin{
 		overrides: c.Overrides, reserved: reservedWith(d, c.Overrides), priority: priority,
@@ -58,6 +58,14 @@ func (m *Machine) runTask(c RunTask) (*RunTaskResult, *Error) {
 		token: c.ClientToken, request: digest,
 	}
 	return m.runNow(home, d, from, n, shares, c.Count), nil
+}
+
+// checkGroup refuses a group that would be counted as a service's.
+func checkGroup(group string) *Error {
+	if strings.HasPrefix(group, "service:") {
+		return refuse(codeInvalid, "The group %q is invalid: those that begin with service: are of services.", group)
+	}
+	return nil
 }
 
 // standaloneTags are the tags of a task that is of no service; its own count
@@ -152,6 +160,9 @@ func (m *Machine) startTask(c StartTask) (*RunTaskResult, *Error) {
 	}
 	priority, refusal := priorityOf(c.Tags)
 	if refusal != nil {
+		return nil, refusal
+	}
+	if refusal := checkGroup(c.Group); refusal != nil {
 		return nil, refusal
 	}
 	from := origin{
