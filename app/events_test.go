@@ -143,6 +143,31 @@ func TestServicesAndHostsTellOfThemselves(t *testing.T) {
 	})
 }
 
+func TestAFIFOQueueHasTheEventsInOneGroup(t *testing.T) {
+	s := newEngine(t, t.TempDir())
+	ctx, c := t.Context(), s.config("us-east-1")
+	queues, rules := sqs.NewFromConfig(c), eventbridge.NewFromConfig(c)
+	made, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("e.fifo"), Attributes: map[string]string{"FifoQueue": "true"}})
+	s.must(err)
+	_, err = rules.PutRule(ctx, &eventbridge.PutRuleInput{Name: aws.String("r"), EventPattern: aws.String(`{"detail-type":["ECS Task State Change"]}`)})
+	s.must(err)
+	target := types.Target{Id: aws.String("q"), Arn: aws.String("arn:aws:sqs:us-east-1:" + app.Account + ":e.fifo")}
+	put := func() error {
+		_, err := rules.PutTargets(ctx, &eventbridge.PutTargetsInput{Rule: aws.String("r"), Targets: []types.Target{target}})
+		return err
+	}
+	if err := put(); code(err) != "ValidationException" {
+		t.Errorf("without a group: %v", err)
+	}
+	target.SqsParameters = &types.SqsParameters{MessageGroupId: aws.String("ecs")}
+	s.must(put())
+	arn := s.run(ecs.NewFromConfig(c))
+	all := s.events(*made.QueueUrl)(func(all []change) bool { return slices.Contains(statuses(all, arn), "RUNNING") })
+	if got := statuses(all, arn); !slices.Equal(got, []string{"PENDING", "RUNNING"}) {
+		t.Errorf("the task was %v", got)
+	}
+}
+
 func TestEventsOfARestartedEngineAreNotLost(t *testing.T) {
 	state := t.TempDir()
 	s := newEngine(t, state)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	cryptorand "crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -138,10 +139,14 @@ func (w *world) deliver(delivery *events.Outbox) {
 }
 
 // sendEvents puts events into the queue of an ARN.
-func (w *world) sendEvents(arn string, bodies []string) error {
+func (w *world) sendEvents(arn, group string, bodies []string) error {
 	drafts := make([]queue.Draft, len(bodies))
 	for i, body := range bodies {
-		drafts[i] = queue.Draft{Body: body, Sender: "events.amazonaws.com"}
+		drafts[i] = queue.Draft{Body: body, Sender: "events.amazonaws.com", Group: group}
+		if group != "" {
+			// The event's own id is in the body: what is sent again is known.
+			drafts[i].Deduplication = fmt.Sprintf("%x", sha256.Sum256([]byte(body)))
+		}
 	}
 	name := arn[strings.LastIndexByte(arn, ':')+1:]
 	results, err := w.queues.Send(name, drafts)

@@ -163,6 +163,9 @@ func (w *worlds) options(key worldKey) (worldOptions, error) {
 		},
 		quota: func() tenants.Quota { return w.directory.Quota(key.account) },
 	}
+	if key.account == Account {
+		o.quota = func() tenants.Quota { return tenants.Quota{} }
+	}
 	if key == w.homeKey() {
 		return o, nil
 	}

@@ -15,9 +15,9 @@ func (c *console) engine() *cobra.Command {
 		Use:     "engine",
 		Short:   "Run the ECS-compatible engine alone, without the scaler",
 		GroupID: groupRun,
-		Long: `Run the embedded engine alone: an AWS endpoint (ECS, SQS, EventBridge, EC2, CloudFormation, SSM, STS)
-whose tasks
-really run. plimsoll env prints how clients reach it.`,
+		Long: `Run the embedded engine alone: an AWS endpoint whose tasks really run (ECS, SQS,
+EventBridge, STS, and of EC2, CloudFormation and SSM what ECS workflows need).
+plimsoll env prints how clients reach it.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := checkEngine(&o, &tls)

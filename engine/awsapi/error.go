@@ -74,6 +74,8 @@ func (e *Error) ec2Status() int {
 		return http.StatusUnauthorized
 	case "RequestLimitExceeded":
 		return http.StatusServiceUnavailable
+	case "MissingAuthenticationToken":
+		return http.StatusForbidden
 	}
 	return e.status()
 }

@@ -194,7 +194,11 @@ func (s *eventService) putTargets(_ context.Context, call *Call, in *eventbridge
 		if err := s.checkTarget(call, t); err != nil {
 			return nil, err
 		}
-		targets = append(targets, events.Target{ID: *t.Id, ARN: *t.Arn, Input: deref(t.Input)})
+		target := events.Target{ID: *t.Id, ARN: *t.Arn, Input: deref(t.Input)}
+		if t.SqsParameters != nil {
+			target.Group = deref(t.SqsParameters.MessageGroupId)
+		}
+		targets = append(targets, target)
 	}
 	if err := s.rules.PutTargets(deref(in.Rule), targets); err != nil {
 		return nil, eventError(err)
@@ -209,7 +213,10 @@ func (s *eventService) checkTarget(call *Call, t types.Target) error {
 	if queues := "arn:aws:sqs:" + call.Region + ":" + call.Account + ":"; !strings.HasPrefix(*t.Arn, queues) || *t.Arn == queues {
 		return Refuse("ValidationException", "The target %s is not supported by this engine: targets are queues of this account and region, %sNAME.", *t.Arn, queues)
 	}
-	return s.beyond(t, "Id", "Arn", "Input", "RoleArn")
+	if fifo := strings.HasSuffix(*t.Arn, ".fifo"); fifo != (t.SqsParameters != nil && deref(t.SqsParameters.MessageGroupId) != "") {
+		return Refuse("ValidationException", "The target %s: SqsParameters.MessageGroupId is for FIFO queues, and they need it.", *t.Arn)
+	}
+	return s.beyond(t, "Id", "Arn", "Input", "RoleArn", "SqsParameters")
 }
 
 func (s *eventService) listTargets(_ context.Context, call *Call, in *eventbridge.ListTargetsByRuleInput) (*eventbridge.ListTargetsByRuleOutput, error) {
@@ -226,7 +233,11 @@ func (s *eventService) listTargets(_ context.Context, call *Call, in *eventbridg
 	}
 	out := &eventbridge.ListTargetsByRuleOutput{Targets: []types.Target{}, NextToken: next}
 	for _, t := range got {
-		out.Targets = append(out.Targets, types.Target{Id: &t.ID, Arn: &t.ARN, Input: text(t.Input)})
+		target := types.Target{Id: &t.ID, Arn: &t.ARN, Input: text(t.Input)}
+		if t.Group != "" {
+			target.SqsParameters = &types.SqsParameters{MessageGroupId: &t.Group}
+		}
+		out.Targets = append(out.Targets, target)
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package awsapi_test
 import (
 	"context"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -186,5 +187,27 @@ func TestEC2HasADialectOfItsOwn(t *testing.T) {
 	}
 	if got := echoed(t, awsapi.NewEC2Codec(), "Shape.1=x"); !strings.HasPrefix(got, `<Response><Errors><Error><Code>UnknownParameter</Code><Message>The parameter Shape is not recognized`) {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestEC2HasItsOwnNamesForSignaturesThatDoNotHold(t *testing.T) {
+	api, err := awsapi.New(awsapi.Options{Region: region, Credentials: testKeys, Now: func() time.Time { return noon }},
+		echo("2020-01-01", awsapi.NewEC2Codec()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*signing){
+		"401 AuthFailure":                func(s *signing) { s.keys.SecretAccessKey = "other" },
+		"400 RequestExpired":             func(s *signing) { s.at = noon.Add(-6 * time.Minute) },
+		"403 MissingAuthenticationToken": func(s *signing) { s.after = func(r *http.Request) { r.Header.Del("Authorization") } },
+	} {
+		s := validSigning()
+		s.service, s.target, s.body = "echo", "", "Action=Say&Version=2020-01-01"
+		s.header.Set("Content-Type", "application/x-www-form-urlencoded")
+		spoil(&s)
+		status, body, _ := ask(t, api, s.request(t))
+		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, want[:3]) || !strings.Contains(got, "<Code>"+want[4:]+"</Code>") {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }

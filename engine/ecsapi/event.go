@@ -53,15 +53,15 @@ func NewOutbox(delivery *events.Outbox, rules *events.Rules, log *slog.Logger) *
 
 // Changed implements daemon.Outbox.
 func (o *Outbox) Changed(v engine.View, now time.Time, notices []engine.Notice) []store.Record {
-	wants := map[string]bool{}
-	for _, kind := range []string{taskEvent, instanceEvent, actionEvent, deploymentEvent} {
-		wants[kind] = o.rules.Wants(kind)
-	}
-	if !slices.Contains(slices.Collect(maps.Values(wants)), true) {
+	if !o.rules.Any() {
 		clear(o.tasks)
 		clear(o.instances)
 		clear(o.deployments)
 		return nil
+	}
+	wants := map[string]bool{}
+	for _, kind := range []string{taskEvent, instanceEvent, actionEvent, deploymentEvent} {
+		wants[kind] = o.rules.Wants(kind)
 	}
 	var list []events.Event
 	touched := map[string]string{} // instances, by ARN: their clusters

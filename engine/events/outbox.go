@@ -60,10 +60,10 @@ type OutboxOptions struct {
 	Log interface {
 		Append(records []store.Record) error
 	}
-	// Send puts messages into the queue of an ARN, durably and in order. An
-	// error that wraps ErrNoQueue has them dropped; any other has them tried
+	// Send puts messages into the queue of an ARN, durably and in order; group
+	// is their message group in a FIFO queue. An error that wraps ErrNoQueue has them dropped; any other has them tried
 	// again.
-	Send func(arn string, bodies []string) error
+	Send func(arn, group string, bodies []string) error
 	Now  func() time.Time
 	Logs *slog.Logger
 }
@@ -230,28 +230,30 @@ func (b *Outbox) drop(n int) {
 // deliver sends a batch, all messages of a queue at once, and takes it out of
 // the log. What has failed half is done again, whole.
 func (b *Outbox) deliver(batch []pending) error {
-	bodies := map[string][]string{} // by the queue's ARN
-	var order []string
+	type address struct{ arn, group string }
+	bodies := map[address][]string{}
+	var order []address
 	gone := make([]store.Record, 0, len(batch))
 	for _, p := range batch {
 		gone = append(gone, store.Record{Key: p.key})
 		for _, t := range p.Targets {
-			if bodies[t.ARN] == nil {
-				order = append(order, t.ARN)
+			to := address{t.ARN, t.Group}
+			if bodies[to] == nil {
+				order = append(order, to)
 			}
 			body := p.Body
 			if t.Input != "" {
 				body = t.Input
 			}
-			bodies[t.ARN] = append(bodies[t.ARN], body)
+			bodies[to] = append(bodies[to], body)
 		}
 	}
-	for _, arn := range order {
-		if err := b.o.Send(arn, bodies[arn]); err != nil {
+	for _, to := range order {
+		if err := b.o.Send(to.arn, to.group, bodies[to]); err != nil {
 			if !errors.Is(err, ErrNoQueue) {
 				return err
 			}
-			b.o.Logs.Warn("a rule's events are dropped", "target", arn, "events", len(bodies[arn]), "error", err)
+			b.o.Logs.Warn("a rule's events are dropped", "target", to.arn, "events", len(bodies[to]), "error", err)
 		}
 	}
 	return b.o.Log.Append(gone)

@@ -21,7 +21,7 @@ type post struct {
 	fail []error
 }
 
-func (p *post) send(_ string, bodies []string) error {
+func (p *post) send(_, _ string, bodies []string) error {
 	if len(p.fail) > 0 {
 		err := p.fail[0]
 		p.fail = p.fail[1:]

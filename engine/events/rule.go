@@ -43,6 +43,7 @@ type Target struct {
 	ID    string `json:"id"`
 	ARN   string `json:"arn"`             // of a queue of the same account and region
 	Input string `json:"input,omitempty"` // sent in place of the event; empty: the event
+	Group string `json:"group,omitempty"` // the message group in a FIFO queue
 }
 
 // Error is a refusal in EventBridge's words.
@@ -123,6 +124,9 @@ func detailTypes(pattern string) []string {
 	}
 	return types
 }
+
+// Any tells whether there is an enabled rule with a target at all.
+func (r *Rules) Any() bool { return len(*r.compiled.Load()) > 0 }
 
 // Wants tells whether some rule may match events of the detail type: what no
 // rule asks for needs not be made.
