@@ -156,7 +156,7 @@ services:
 	if err != nil {
 		return nil, nil, err
 	}
-	backends, err := awaitTargets("http://"+ui+"/v1/services", 4)
+	backends, err := awaitTargets("http://"+ui+"/v1/services/web", 4)
 	if err != nil {
 		p.end()
 		return nil, nil, err
@@ -170,7 +170,7 @@ func awaitTargets(url string, count int) ([]string, error) {
 	defer cancel()
 	for ctx.Err() == nil {
 		var list struct {
-			Services []struct {
+			Router struct {
 				Targets []struct {
 					Address string
 					Healthy bool
@@ -185,11 +185,9 @@ func awaitTargets(url string, count int) ([]string, error) {
 			}
 		}
 		var healthy []string
-		for _, s := range list.Services {
-			for _, t := range s.Targets {
-				if t.Healthy {
-					healthy = append(healthy, t.Address)
-				}
+		for _, t := range list.Router.Targets {
+			if t.Healthy {
+				healthy = append(healthy, t.Address)
 			}
 		}
 		if len(healthy) == count {
