@@ -23,6 +23,10 @@ func (c *client) provisional(u *upstream, n int) error {
 	return nil
 }
 
+// copyUpTo is the size of a body that is cheaper to copy behind its head than to
+// write from where it lies.
+const copyUpTo = 2 << 10
+
 // ending is how a body ends.
 type ending int
 
@@ -160,8 +164,13 @@ func (c *client) relayLength(u *upstream, left int64) error {
 	head := c.reply
 	for {
 		n := min(left, int64(len(u.bytes())))
-		if n > 0 || len(head) > 0 {
-			if err := c.give(head, u.bytes()[:n]); err != nil {
+		body := u.bytes()[:n]
+		if len(head) > 0 && n <= copyUpTo {
+			head, body = append(head, body...), nil
+			c.reply = head
+		}
+		if len(head)+len(body) > 0 {
+			if err := c.give(head, body); err != nil {
 				return err
 			}
 		}
