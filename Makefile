@@ -12,7 +12,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: soak build web go-build run test test-go test-web e2e bench conformance lint format-check lock-check clean help
+.PHONY: build web go-build run test test-go test-web e2e bench bench-router soak conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -98,4 +98,4 @@ clean:
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
-	@echo "build run test e2e bench conformance lint format-check lock-check clean"
+	@echo "build run test e2e bench bench-router soak conformance lint format-check lock-check clean"

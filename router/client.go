@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -305,7 +306,7 @@ func (c *client) leave() {
 // fail answers with a page of the router's own.
 func (c *client) fail(code int, reason string) {
 	c.status = code
-	c.logFailure(code, c.method, c.path, reason)
+	c.logFailure(code, c.method, strings.Clone(c.path), reason) // the log may keep it
 	c.page(code, reason, code == http.StatusBadRequest)
 }
 

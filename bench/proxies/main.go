@@ -1,7 +1,8 @@
 // Command proxies compares Plimsoll's router with its peers before the same four
 // backends, for `make bench-router`. Plimsoll is run as its users run it (`plimsoll
 // up`), with all that comes with it; the backends are the tasks of its compose
-// file. It prints medians, and as its last line JSON.
+// file. Only the cost of many routes is measured on the router alone. It prints
+// medians, and as its last line JSON.
 package main
 
 import (
@@ -42,6 +43,7 @@ func run(args []string) error {
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds, in each of which every proxy is measured once in every case")
 	flags.DurationVar(&o.each, "each", 3*time.Second, "time for each measurement")
 	flags.IntVar(&o.connections, "connections", 64, "clients' connections")
+	flags.IntVar(&o.loads, "loads", len(loads), "how many of the loads, from the first on")
 	flags.StringVar(&o.fabio, "fabio", "fabio", "fabio's program; left out if it is not there")
 	flags.SetOutput(os.Stderr)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -49,11 +51,16 @@ func run(args []string) error {
 	} else if err != nil {
 		return err
 	}
+	if o.rounds < 1 || o.loads < 1 || o.loads > len(loads) {
+		return fmt.Errorf("-rounds %d -loads %d: at least 1 each, and %d loads at most", o.rounds, o.loads, len(loads))
+	}
+	loads = loads[:o.loads]
 	return compare(o)
 }
 
 type options struct {
 	rounds, connections int
+	loads               int
 	each                time.Duration
 	fabio               string
 }
