@@ -64,17 +64,14 @@ conformance:
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
-# The long forms of the router's tests: ten minutes of churn, a gigabyte both
-# ways, twelve thousand idle and slow clients.
-soak:
-	PLIMSOLL_SOAK=1 go test -count=1 -timeout 40m -v -run 'FiveTargets|ALargeBody|IdleAndSlow' ./router
-
 # The router beside nginx, haproxy, fabio and httputil.ReverseProxy, by wrk.
 bench-router: go-build
 	bash bench/router
 
 # The long forms of what `make test` does shortly: jobs, kills, releases.
 soak:
+	@# The router: ten minutes of churn, a gigabyte both ways, 12,000 idle and slow clients.
+	PLIMSOLL_SOAK=1 go test -count=1 -timeout 40m -v -run 'FiveTargets|ALargeBody|IdleAndSlow' ./router
 	SOAK=10 go test $(RACE) -count 1 -timeout 60m -v ./soak
 	go test $(RACE) -count 1 -timeout 30m -run Release -rapid.checks 5000 ./control ./engine
 
