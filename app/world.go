@@ -109,6 +109,9 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	w.parts.push("the engine", func(context.Context) error { return w.daemon.Close() })
 	w.deliver(delivery)
 	w.agent.Attach(w.daemon)
+	if meter, able := w.runtime.(runtime.Meter); able {
+		w.agent.Measure(meter)
+	}
 	return w, w.serve(o)
 }
 

@@ -16,6 +16,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/engine/runtime"
 )
 
 // credentialLife is how long a task's credentials hold; an SDK asks for new ones
@@ -53,6 +54,8 @@ type Agent struct {
 	o      AgentOptions
 	mux    *http.ServeMux
 	engine atomic.Pointer[Engine]
+	meter  atomic.Pointer[runtime.Meter]
+	limits requestLimits
 }
 
 // NewAgent makes the agent. It answers 503 until Attach has given it the
@@ -80,7 +83,12 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 		a.mux.HandleFunc("GET /"+version+"/{id}", a.forTask(a.container))
 		a.mux.HandleFunc("GET /"+version+"/{id}/task", a.forTask(a.task))
 		a.mux.HandleFunc("GET /"+version+"/{id}/taskWithTags", a.forTask(a.taskWithTags))
+		a.mux.HandleFunc("GET /"+version+"/{id}/stats", a.stats(false))
+		a.mux.HandleFunc("GET /"+version+"/{id}/task/stats", a.stats(true))
 	}
+	a.mux.HandleFunc("GET /introspection/{id}/{$}", a.forTask(a.commands))
+	a.mux.HandleFunc("GET /introspection/{id}/v1/metadata", a.forTask(a.host))
+	a.mux.HandleFunc("GET /introspection/{id}/v1/tasks", a.introspect)
 	a.mux.HandleFunc("GET /v2/credentials/{id}", a.forTask(a.credentials))
 	a.mux.HandleFunc("GET /api/{id}/task-protection/v1/state", a.getProtection)
 	a.mux.HandleFunc("PUT /api/{id}/task-protection/v1/state", a.putProtection)
@@ -96,7 +104,21 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the engine is starting", http.StatusServiceUnavailable)
 		return
 	}
+	if address := addressIn(r.URL.Path); address != "" && !a.limits.allow(address, a.o.Now()) {
+		http.Error(w, "You have reached maximum request limit.", http.StatusTooManyRequests)
+		return
+	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// addressIn is the part of a path that a task is known by; empty without one.
+func addressIn(path string) string {
+	for part := range strings.SplitSeq(path, "/") {
+		if strings.Contains(part, "-") && len(part) > 32 {
+			return part
+		}
+	}
+	return ""
 }
 
 // TaskEnv is the environment that tells a task's containers of the agent and of
@@ -107,6 +129,7 @@ func (a *Agent) TaskEnv(taskID string, hasRole bool) map[string]string {
 		"ECS_CONTAINER_METADATA_URI":    a.o.URL + "/v3/" + id,
 		"ECS_CONTAINER_METADATA_URI_V4": a.o.URL + "/v4/" + id,
 		"ECS_AGENT_URI":                 a.o.URL + "/api/" + id,
+		"ECS_INTROSPECTION_URI":         a.o.URL + "/introspection/" + id,
 		"AWS_EXECUTION_ENV":             "AWS_ECS_EC2",
 		"AWS_REGION":                    a.o.Region,
 		"AWS_DEFAULT_REGION":            a.o.Region,
