@@ -324,6 +324,9 @@ func (l *Loop) writeIntent(ctx context.Context, service string, under intent) er
 		ids = append(ids, plimsoll.ARNName(arn))
 	}
 	reason := fmt.Sprintf("%d idle tasks have released themselves: %s", len(under.Tasks), strings.Join(ids, ", "))
+	if len(under.Tasks) == 1 {
+		reason = fmt.Sprintf("idle task %s has released itself", ids[0])
+	}
 	if len(under.Tasks) > len(ids) {
 		reason += ", …"
 	}

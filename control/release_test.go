@@ -134,7 +134,7 @@ func TestEachReleaseTakesOneOffHoweverOftenItIsSaid(t *testing.T) {
 		if len(c.stopped) != 50 || slices.Contains(c.stopped, "task/fake/51") {
 			t.Errorf("%d tasks were stopped: %v", len(c.stopped), c.stopped)
 		}
-		if d := l.Decisions(0); !strings.Contains(d[0].Reason, "idle tasks have released themselves") {
+		if d := l.Decisions(0); !strings.Contains(d[0].Reason, "released") {
 			t.Errorf("the journal says %+v", d)
 		}
 	})
