@@ -42,6 +42,9 @@ const (
 	// TagReleased is on a task that has asked to be counted out: its work is over,
 	// it takes no more, and ends by itself. Its value is when it asked.
 	TagReleased = "plimsoll:released"
+	// TagKeepHost is "true" on a service whose tasks keep their hosts: no host
+	// with one of them is taken out.
+	TagKeepHost = "plimsoll:keep-host"
 )
 
 // LowestPriority is the priority of a service that names none.
@@ -69,6 +72,8 @@ type Service struct {
 	Reserved Resources
 	// Ports are the fixed host ports that each task of it needs.
 	Ports []int
+	// Daemon services have one task on each host, which comes and goes with it.
+	Daemon bool
 	// Deploying is true while more than one deployment is in progress.
 	Deploying bool
 	Tags      map[string]string
@@ -142,6 +147,12 @@ type ContainerInstance struct {
 	Remaining  Resources
 	// Running and Pending are counts of tasks.
 	Running, Pending int
+	// DrainedAt is when Plimsoll had it drain, to take it out; zero: it did not,
+	// and a host that drains was put there by somebody else.
+	DrainedAt time.Time
+	// UsedCPU is the CPU time that its tasks use, as a share of what it has;
+	// nil where that is not known.
+	UsedCPU *float64
 }
 
 // Schedulable tells whether new tasks may be placed on the instance.
