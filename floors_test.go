@@ -42,6 +42,8 @@ var rules = []rule{
 		"the state machine is deterministic and does no I/O"},
 	{"engine/...", []string{"scale/...", "control/...", "demand/...", "platform/...", "router/...", "compose/...", "app/...", "api/..."}, nil,
 		"the engine is an ECS; who scales it is none of its business"},
+	{"engine/runtime/order", append([]string{"log", "log/slog", "sync", "fmt", "strings", "engine/...", "place/..."}, inputOutput...), nil,
+		"the order of containers is pure, and in every task's parent process"},
 	{"engine/queue/...", []string{"net", "net/http"}, nil,
 		"the queues are state; their wire is engine/awsapi"},
 	{"engine/events/...", []string{"net", "net/http", "engine", "engine/queue/...", "engine/awsapi", "engine/ecsapi"}, nil,

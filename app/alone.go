@@ -29,6 +29,11 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 		PID: os.Getpid(), Started: time.Now(), Region: o.Region, Ports: open.ports(),
 		AWS: scheme(o.CertFile) + open.address(onAWS),
 	}
+	allow, err := o.Allow.allow()
+	if err != nil {
+		open.close()
+		return err
+	}
 	name, err := chooseRuntime(ctx, o.Runtime, nil)
 	if err != nil {
 		open.close()
@@ -43,7 +48,7 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 	given := grant{cluster: o.Cluster, count: o.Hosts, zones: o.Zones, each: o.Each}
 	e, err := startEngine(ctx, &parts, embeddedOptions{
 		state: state, aws: open[onAWS], agent: open[onAgent], endpoint: open.endpoint(run.AWS, o.CertFile),
-		region: o.Region, runtime: name, hosts: given, allowReset: o.AllowReset, log: o.Log,
+		region: o.Region, runtime: name, allow: allow, hosts: given, allowReset: o.AllowReset, log: o.Log,
 	})
 	if err != nil {
 		open.close()

@@ -67,6 +67,12 @@ func serviceSpec(project *compose.Project, s compose.Service) platform.ServiceSp
 			Reserved:    s.Reserved,
 			Ports:       ports,
 			StopTimeout: s.StopTimeout,
+
+			HealthCheck:     (*platform.HealthCheck)(s.HealthCheck),
+			AddCapabilities: s.CapAdd, DropCapabilities: s.CapDrop, Init: s.Init, ReadOnlyRoot: s.ReadOnly,
+			Ulimits: converted(s.Ulimits, func(u compose.Ulimit) platform.Ulimit { return platform.Ulimit(u) }),
+			Tmpfs:   converted(s.Tmpfs, func(t compose.Tmpfs) platform.Tmpfs { return platform.Tmpfs(t) }),
+			Mounts:  converted(s.Mounts, func(m compose.Mount) platform.Mount { return platform.Mount(m) }),
 		},
 		TaskRoleARN: taskRole,
 		Tags: map[string]string{
@@ -74,4 +80,13 @@ func serviceSpec(project *compose.Project, s compose.Service) platform.ServiceSp
 			plimsoll.TagProject:  project.Name,
 		},
 	}
+}
+
+// converted is nil for an empty list.
+func converted[A, B any](list []A, to func(A) B) []B {
+	var all []B
+	for _, a := range list {
+		all = append(all, to(a))
+	}
+	return all
 }

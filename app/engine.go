@@ -38,6 +38,7 @@ type embeddedOptions struct {
 	endpoint  string
 	region    string
 	runtime   string
+	allow     runtime.Allow
 	drainTime time.Duration
 	drain     func(context.Context, engine.Drain)
 	arrived   func(queue string)

@@ -48,6 +48,7 @@ type UpOptions struct {
 	Edge EdgeOptions
 	// Runtime is "process", "docker", "fake", or "" to choose.
 	Runtime string
+	Allow   AllowOptions
 	// Load replays a traffic curve against the project: Trace names a CSV
 	// file, empty is the built-in curve. LoadFor ends it early; 0 lets it run
 	// to its end, again and again.
@@ -72,6 +73,7 @@ type EngineOptions struct {
 	Hosts, Zones      int
 	Each              plimsoll.Resources
 	Runtime           string
+	Allow             AllowOptions
 	// AllowReset has POST /_reset stop and remove everything.
 	AllowReset bool
 	Out        io.Writer

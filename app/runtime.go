@@ -52,12 +52,26 @@ func chooseRuntime(ctx context.Context, asked string, services []compose.Service
 // why there are plain processes.
 func needCommands(services []compose.Service, why string) error {
 	for _, s := range services {
+		if len(s.NeedsDocker) > 0 {
+			return misusef("%s; with %s tasks are plain processes", s.NeedsDocker[0], why)
+		}
 		if len(s.Command)+len(s.EntryPoint) == 0 {
 			return misusef("service %q has the image %q and no command, and with %s tasks are plain processes: start the Docker Engine and name an image in every service, or give a command",
 				s.Name, s.Image, why)
 		}
 	}
 	return nil
+}
+
+// abilitiesOf is what a runtime can do for tasks, by its name.
+func abilitiesOf(name string, allow runtime.Allow) runtime.Abilities {
+	switch name {
+	case runtimeDocker:
+		return docker.Abilities(allow)
+	case runtimeFake:
+		return fake.Abilities()
+	}
+	return process.Abilities()
 }
 
 // runtimePorts are the host ports that the worlds of one engine share.
@@ -71,7 +85,7 @@ func newRuntimePorts() runtimePorts {
 func makeRuntime(o worldOptions, ports runtimePorts, sink runtime.Sink) (runtime.Runtime, error) {
 	switch o.runtime {
 	case runtimeDocker:
-		return docker.New(docker.Options{Owner: string(o.dir), Log: o.log}, sink), nil
+		return docker.New(docker.Options{Owner: string(o.dir), Allow: o.allow, Log: o.log}, sink), nil
 	case runtimeFake:
 		return fake.New(fake.Options{}, sink), nil
 	}

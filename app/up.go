@@ -158,6 +158,11 @@ func (u *up) routerToken() string {
 // in this order. What it started is on the stack.
 func (u *up) start(ctx context.Context) error {
 	arrivals, changed := &arrivals{}, make(chan struct{}, 1)
+	allow, err := u.o.Allow.allow()
+	if err != nil {
+		u.listeners.close()
+		return err
+	}
 	runtimeName, err := chooseRuntime(ctx, u.o.Runtime, u.project.Services)
 	if err != nil {
 		u.listeners.close()
@@ -166,7 +171,7 @@ func (u *up) start(ctx context.Context) error {
 	u.engine, err = startEngine(ctx, &u.stack, embeddedOptions{
 		state: u.state, aws: u.listeners[onAWS], agent: u.listeners[onAgent],
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
-		region:   u.run.Region, runtime: runtimeName, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
+		region:   u.run.Region, runtime: runtimeName, allow: allow, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
 		drain:   u.drain,
 		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})

@@ -168,7 +168,7 @@ func (w *world) sendEvents(arn, group string, bodies []string) error {
 // serve makes the services over what has been opened.
 func (w *world) serve(o worldOptions) error {
 	w.bounded = tenants.Bound(w.daemon, o.quota)
-	ecs, err := ecsapi.New(ecsapi.Options{Engine: w.bounded, Runtime: o.runtime})
+	ecs, err := ecsapi.New(ecsapi.Options{Engine: w.bounded, Abilities: abilitiesOf(o.runtime, o.allow)})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func attributes() []attribute {
 		{path: "services", verdict: honoured},
 		{path: "version", verdict: noted, note: "it is obsolete and ignored; remove it"},
 		{path: "networks", verdict: refused, note: "all services share the network of their hosts; remove it", harmless: []string{"default"}},
-		{path: "volumes", verdict: refused, note: "tasks have no volumes; remove it, and keep state where the program reaches it over the network"},
+		{path: "volumes", verdict: honoured},
 		{path: "secrets", verdict: refused, note: "use environment or env_file, or let the program read its secret itself"},
 		{path: "configs", verdict: refused, note: "use environment or env_file"},
 		{path: "include", verdict: refused, note: "put all services into one file"},
@@ -72,12 +72,12 @@ func serviceAttributes() []attribute {
 		{path: s + "healthcheck", verdict: honoured},
 		{path: s + "healthcheck.test", verdict: honoured},
 		{path: s + "healthcheck.disable", verdict: honoured},
-		{path: s + "healthcheck.interval", verdict: noted, note: "the platform's own interval holds"},
-		{path: s + "healthcheck.timeout", verdict: noted, note: "the platform's own timeout holds"},
-		{path: s + "healthcheck.retries", verdict: noted, note: "the platform's own retries hold"},
-		{path: s + "healthcheck.start_period", verdict: noted, note: "the platform's own start period holds"},
-		{path: s + "healthcheck.start_interval", verdict: noted, note: "the platform's own interval holds"},
-		{path: s + "depends_on", verdict: noted, note: "the order of starts is not kept: a service that needs another tries again until it is there"},
+		{path: s + "healthcheck.interval", verdict: honoured},
+		{path: s + "healthcheck.timeout", verdict: honoured},
+		{path: s + "healthcheck.retries", verdict: honoured},
+		{path: s + "healthcheck.start_period", verdict: honoured},
+		{path: s + "healthcheck.start_interval", verdict: noted, note: "until a task is healthy for the first time it is looked at every second"},
+		{path: s + "depends_on", verdict: noted, note: "each service is a task of its own, and none waits for another's: a service that needs another tries again until it is there"},
 		{path: s + "restart", verdict: refused, note: "a task that ends is always replaced, with back-off; remove it", harmless: []string{"always", "unless-stopped"}},
 		{path: s + "networks", verdict: refused, note: "all services share the network of their hosts; remove it", harmless: []string{"default"}},
 		{path: s + "network_mode", verdict: refused, note: "all services share the network of their hosts; remove it", harmless: []string{"bridge"}},
@@ -90,11 +90,16 @@ func serviceAttributes() []attribute {
 		{path: s + "logging", verdict: noted, note: "logs are kept by the engine: plimsoll logs"},
 		{path: s + "attach", verdict: noted, note: "logs are kept by the engine: plimsoll logs"},
 		{path: s + "develop", verdict: noted, note: "files are not watched"},
-		{path: s + "init", verdict: noted, note: "the runtime takes care of a task's processes"},
+		{path: s + "init", verdict: honoured},
 		{path: s + "pull_policy", verdict: noted, note: "the runtime's own policy holds"},
 		{path: s + "build", verdict: refused, note: "build the image first and name it by image, or run the program by command"},
 		{path: s + "extends", verdict: refused, note: "share keys by an anchor and a merge key (<<: *base)"},
-		{path: s + "volumes", verdict: refused, note: "tasks have no volumes; remove it, and keep state where the program reaches it over the network"},
+		{path: s + "volumes", verdict: honoured},
+		{path: s + "tmpfs", verdict: honoured},
+		{path: s + "ulimits", verdict: honoured},
+		{path: s + "cap_add", verdict: honoured},
+		{path: s + "cap_drop", verdict: honoured},
+		{path: s + "read_only", verdict: honoured},
 		{path: s + "secrets", verdict: refused, note: "use environment or env_file, or let the program read its secret itself"},
 		{path: s + "configs", verdict: refused, note: "use environment or env_file"},
 		{path: s + "cpus", verdict: refused, note: "a task is held to what it reserves; set deploy.resources.reservations.cpus"},
@@ -134,7 +139,7 @@ func (r *report) screenMapping(n *node, pattern string, listed map[string]attrib
 		switch {
 		case !ok:
 			r.atKey(e, "%q is not supported; remove it", e.key)
-		case a.verdict == honoured && path != "services":
+		case a.verdict == honoured && path != "services" && path != "volumes":
 			r.screenMapping(e.value, path, listed)
 		case a.verdict == noted:
 			r.warn(e.line, e.column, e.value.path, "%q has no effect: %s", e.key, a.note)

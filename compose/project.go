@@ -49,6 +49,17 @@ type Service struct {
 	Reserved    plimsoll.Resources
 	Ports       []Port
 	StopTimeout time.Duration // stop_grace_period; 0: the default
+	HealthCheck *HealthCheck  `json:",omitzero"`
+	Ulimits     []Ulimit      `json:",omitzero"`
+	Tmpfs       []Tmpfs       `json:",omitzero"`
+	Mounts      []Mount       `json:",omitzero"`
+	// CapAdd and CapDrop are Linux capabilities without CAP_.
+	CapAdd   []string `json:",omitzero"`
+	CapDrop  []string `json:",omitzero"`
+	Init     *bool    `json:",omitzero"`
+	ReadOnly bool     `json:",omitzero"`
+	// NeedsDocker are the keys that plain processes cannot honour, as problems.
+	NeedsDocker []Problem `json:",omitzero"`
 	// Scaling is the service's x-plimsoll.
 	Scaling Scaling
 }

@@ -120,9 +120,7 @@ func (r *report) services(p *Project, root *node, parsed *types.Project, scaling
 				s.WorkingDir = filepath.Join(p.Dir, s.WorkingDir)
 			}
 		}
-		if h := from.HealthCheck; h != nil && !h.Disable && len(h.Test) > 0 && h.Test[0] != "NONE" {
-			r.warn(e.line, e.column, join(e.value.path, "healthcheck"), "the embedded engine does not run it; to have the router ask each task for a path, use x-plimsoll.route.health")
-		}
+		r.container(e, from, parsed, &s)
 		s.StopTimeout = stopTimeout(from)
 		s.Ports = r.ports(e.value, from)
 		r.counts(e, from, &s)

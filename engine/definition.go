@@ -20,6 +20,9 @@ type definition struct {
 	dirty bool
 }
 
+// maxContainers is ECS's quota of containers in a task definition.
+const maxContainers = 10
+
 const (
 	statusActive   = "ACTIVE"
 	statusInactive = "INACTIVE"
@@ -58,7 +61,7 @@ func (m *Machine) deregisterTaskDefinition(c DeregisterTaskDefinition) (*TaskDef
 	}
 	if d.Status == statusActive {
 		changed := *d.TaskDefinition
-		changed.Status = statusInactive
+		changed.Status, changed.DeregisteredAt = statusInactive, m.now
 		d.TaskDefinition = &changed
 		m.redefine(d)
 	}
@@ -79,6 +82,9 @@ func checkDefinition(d *TaskDefinition) *Error {
 	}
 	if len(d.Containers) == 0 {
 		return refuse(codeClient, "Container list cannot be empty.")
+	}
+	if len(d.Containers) > maxContainers {
+		return refuse(codeClient, "containerDefinitions has %d containers: at most %d are allowed.", len(d.Containers), maxContainers)
 	}
 	if d.CPU < 0 || d.Memory < 0 {
 		return refuse(codeClient, "cpu (%d) and memory (%d) of the task cannot be negative.", d.CPU, d.Memory)
@@ -105,7 +111,10 @@ func checkDefinition(d *TaskDefinition) *Error {
 			return refuse(codeClient, "Host port %d is mapped more than once.", ports[i])
 		}
 	}
-	return nil
+	if refusal := checkVolumes(d); refusal != nil {
+		return refusal
+	}
+	return checkOrder(d)
 }
 
 func checkContainer(d *TaskDefinition, c *ContainerDefinition) *Error {
@@ -125,8 +134,24 @@ func checkContainer(d *TaskDefinition, c *ContainerDefinition) *Error {
 		if p.ContainerPort < 0 || p.ContainerPort > 65535 || p.HostPort < 0 || p.HostPort > 65535 {
 			return refuse(codeClient, "Invalid setting for container '%s': container port %d and host port %d have to be from 0 to 65535.", c.Name, p.ContainerPort, p.HostPort)
 		}
+		if d.NetworkMode == "host" && p.HostPort != 0 && p.HostPort != p.ContainerPort {
+			return refuse(codeClient, "When networkMode=host, the host ports and container ports in port mappings must match: container '%s' maps %d to %d.", c.Name, p.ContainerPort, p.HostPort)
+		}
 	}
-	return nil
+	if len(c.PortMappings) > 0 && d.NetworkMode == "none" {
+		return refuse(codeClient, "Invalid setting for container '%s'. portMappings are not allowed when networkMode=none.", c.Name)
+	}
+	return checkSetting(d, c)
+}
+
+// essential tells whether a container ends the task when it ends.
+func (d *TaskDefinition) essential(container string) bool {
+	for i := range d.Containers {
+		if d.Containers[i].Name == container {
+			return d.Containers[i].Essential
+		}
+	}
+	return false
 }
 
 // hostPort is the host port that a mapping is fixed to; 0 is dynamic. With the

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"plimsoll"
+	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/place"
 )
 
@@ -57,16 +59,22 @@ type Setting struct {
 
 // TaskDefinition is one revision of a family.
 type TaskDefinition struct {
-	ARN          string                `json:",omitzero"`
-	Family       string                `json:",omitzero"`
-	Revision     int                   `json:",omitzero"`
-	Status       string                `json:",omitzero"` // ACTIVE, INACTIVE
-	Containers   []ContainerDefinition `json:",omitzero"`
-	CPU, Memory  int64                 `json:",omitzero"` // task level; 0 where the definition names none
-	NetworkMode  string                `json:",omitzero"`
-	TaskRoleARN  string                `json:",omitzero"`
-	Tags         map[string]string     `json:",omitzero"`
-	RegisteredAt time.Time             `json:",omitzero"`
+	ARN         string                `json:",omitzero"`
+	Family      string                `json:",omitzero"`
+	Revision    int                   `json:",omitzero"`
+	Status      string                `json:",omitzero"` // ACTIVE, INACTIVE
+	Containers  []ContainerDefinition `json:",omitzero"`
+	CPU, Memory int64                 `json:",omitzero"` // task level; 0 where the definition names none
+	NetworkMode string                `json:",omitzero"`
+	// PIDMode and IPCMode are empty or "host".
+	PIDMode      string            `json:",omitzero"`
+	IPCMode      string            `json:",omitzero"`
+	Volumes      []runtime.Volume  `json:",omitzero"`
+	TaskRoleARN  string            `json:",omitzero"`
+	Tags         map[string]string `json:",omitzero"`
+	RegisteredAt time.Time         `json:",omitzero"`
+	// DeregisteredAt is when it became INACTIVE.
+	DeregisteredAt time.Time `json:",omitzero"`
 	// Constraints hold for every task of the definition; they are of the type
 	// memberOf.
 	Constraints []place.Constraint `json:",omitzero"`
@@ -113,6 +121,13 @@ type ContainerDefinition struct {
 	Essential         bool              `json:",omitzero"`
 	StopTimeout       time.Duration     `json:",omitzero"` // 0: the default, 30 s
 	Labels            map[string]string `json:",omitzero"`
+	// DependsOn is what the container waits for; others wait for it no longer
+	// than its StartTimeout (0: as long as it takes).
+	DependsOn    []order.Dependency `json:",omitzero"`
+	StartTimeout time.Duration      `json:",omitzero"`
+	HealthCheck  *order.Health      `json:",omitzero"`
+	Restart      *order.Restart     `json:",omitzero"`
+	Setting      runtime.Setting    `json:",omitzero"`
 }
 
 // PortMapping is a container port; HostPort 0 is dynamic.
@@ -293,20 +308,45 @@ type Task struct {
 	// Excused tells of a released task that has ended by itself: it still counts
 	// for the desired count, so that nothing is started in its place before the
 	// count has followed.
-	Excused         bool                `json:",omitzero"`
-	StopCode        string              `json:",omitzero"`
-	StoppedReason   string              `json:",omitzero"`
-	Tags            map[string]string   `json:",omitzero"`
-	Overrides       []ContainerOverride `json:",omitzero"`
-	Version         int64               `json:",omitzero"`
-	CreatedAt       time.Time           `json:",omitzero"`
-	PlacedAt        time.Time           `json:",omitzero"`
-	StartedAt       time.Time           `json:",omitzero"`
-	StoppingAt      time.Time           `json:",omitzero"`
-	ExecutionStopAt time.Time           `json:",omitzero"`
-	StoppedAt       time.Time           `json:",omitzero"`
+	Excused       bool                `json:",omitzero"`
+	StopCode      string              `json:",omitzero"`
+	StoppedReason string              `json:",omitzero"`
+	Tags          map[string]string   `json:",omitzero"`
+	Overrides     []ContainerOverride `json:",omitzero"`
+	Version       int64               `json:",omitzero"`
+	CreatedAt     time.Time           `json:",omitzero"`
+	PlacedAt      time.Time           `json:",omitzero"`
+	// PullStartedAt and PullStoppedAt are when its images were pulled; zero where
+	// nothing is.
+	PullStartedAt   time.Time `json:",omitzero"`
+	PullStoppedAt   time.Time `json:",omitzero"`
+	StartedAt       time.Time `json:",omitzero"`
+	StoppingAt      time.Time `json:",omitzero"`
+	ExecutionStopAt time.Time `json:",omitzero"`
+	StoppedAt       time.Time `json:",omitzero"`
 	// DrainUntil is when a DEACTIVATING task is stopped at the latest.
 	DrainUntil time.Time `json:",omitzero"`
+}
+
+// Health is the health of the task as ECS reckons it: UNHEALTHY if an essential
+// container is, HEALTHY if all of them that have a health check are, else
+// UNKNOWN.
+func (t *Task) Health(d *TaskDefinition) string {
+	health := order.HealthUnknown
+	for i := range t.Containers {
+		c := &t.Containers[i]
+		if c.Health == "" || d == nil || !d.essential(c.Name) {
+			continue
+		}
+		switch c.Health {
+		case order.HealthUnhealthy:
+			return order.HealthUnhealthy
+		case order.HealthUnknown:
+			return order.HealthUnknown
+		}
+		health = order.HealthHealthy
+	}
+	return health
 }
 
 // Protected tells whether scale-in must leave the task alone at now.
@@ -321,6 +361,10 @@ type Container struct {
 	ExitCode   *int            `json:",omitzero"`
 	Reason     string          `json:",omitzero"`
 	Bindings   []Binding       `json:",omitzero"`
+	// Health is HEALTHY, UNHEALTHY or UNKNOWN; empty without a health check.
+	Health string `json:",omitzero"`
+	// Restarts counts how often its restart policy has started it again.
+	Restarts int `json:",omitzero"`
 }
 
 // Binding is a host port that a container has.

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"plimsoll"
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 )
 
 // observe takes in what the runtime has seen of a task.
@@ -22,9 +24,12 @@ func (m *Machine) observe(ev runtime.Event) {
 	if ev.At.IsZero() || at.After(m.now) {
 		at = m.now
 	}
+	m.pulled(t, ev)
 	switch ev.Kind {
 	case runtime.Started:
 		m.started(t, at, ev)
+	case runtime.Changed:
+		m.contained(t, ev.States)
 	case runtime.Rebound:
 		m.bind(t, ev.Bindings)
 	case runtime.StartFailed:
@@ -51,6 +56,7 @@ func (m *Machine) started(t *task, at time.Time, ev runtime.Event) {
 			m.watchHealthy(t)
 			m.unsettle(s)
 		}
+		m.contained(t, ev.States)
 	case plimsoll.StatusDeactivating:
 		m.bind(t, ev.Bindings)
 		if adopted {
@@ -63,6 +69,76 @@ func (m *Machine) started(t *task, at time.Time, ev runtime.Event) {
 		m.fx.Stops = append(m.fx.Stops, t.ID)
 	case plimsoll.StatusRunning:
 		m.bind(t, ev.Bindings)
+		m.contained(t, ev.States)
+	}
+}
+
+// pulled notes when the images of the task were pulled.
+func (m *Machine) pulled(t *task, ev runtime.Event) {
+	began, ended := ev.PullBegan.Round(0).UTC(), ev.PullEnded.Round(0).UTC()
+	if ev.PullBegan.IsZero() || t.PullStartedAt.Equal(began) && t.PullStoppedAt.Equal(ended) {
+		return
+	}
+	e := m.editTask(t)
+	e.PullStartedAt, e.PullStoppedAt = began, ended
+}
+
+// contained notes how the containers are.
+func (m *Machine) contained(t *task, states []runtime.State) {
+	for _, s := range states {
+		i := slices.IndexFunc(t.Containers, func(c Container) bool { return c.Name == s.Container })
+		if i < 0 {
+			continue
+		}
+		now := t.Containers[i]
+		now.LastStatus = statusOf(s.Phase)
+		now.Health, now.Restarts = s.Health, s.Restarts
+		if s.Reason != "" {
+			now.Reason = s.Reason
+		}
+		if s.Exit != nil && (now.ExitCode == nil || *now.ExitCode != s.Exit.Code) {
+			now.exit(*s.Exit)
+		}
+		if !now.equal(&t.Containers[i]) {
+			m.editTask(t).Containers[i] = now
+		}
+	}
+	m.judge(t)
+}
+
+func statusOf(p order.Phase) plimsoll.Status {
+	switch p {
+	case order.Running:
+		return plimsoll.StatusRunning
+	case order.Ended, order.Never:
+		return plimsoll.StatusStopped
+	}
+	return plimsoll.StatusPending
+}
+
+// equal compares what a runtime tells of a container.
+func (c *Container) equal(o *Container) bool {
+	return c.LastStatus == o.LastStatus && c.Health == o.Health && c.Restarts == o.Restarts && c.Reason == o.Reason && c.ExitCode == o.ExitCode
+}
+
+// judge has a service's task that is unhealthy replaced, as ECS's scheduler does.
+// A standalone task is only said to be.
+func (m *Machine) judge(t *task) {
+	s := t.svc
+	if s == nil || !t.staying() || t.Health(t.def.TaskDefinition) != order.HealthUnhealthy {
+		return
+	}
+	if g := s.HealthGrace; g != nil && !t.StartedAt.IsZero() {
+		if until := t.StartedAt.Add(*g); m.now.Before(until) {
+			m.after(until, func() { m.judge(t) })
+			return
+		}
+	}
+	m.say(s, "(service %s) (task %s) failed container health checks.", s.Name, t.ID)
+	young := t.StartedAt.IsZero() || m.now.Sub(t.StartedAt) < provenRun
+	m.stop(t, stopScheduler, "Task failed container health checks")
+	if young {
+		m.failedRun(s, t.Task, "failed container health checks")
 	}
 }
 
@@ -105,9 +181,11 @@ func (m *Machine) startFailed(t *task, ev runtime.Event) {
 		return
 	}
 	leaving := !t.staying()
+	m.ends(t, ev)
 	if !leaving {
 		e := m.editTask(t)
 		e.StopCode, e.StoppedReason, e.StoppingAt = stopNoStart, ev.Reason, m.now
+		e.ExecutionStopAt = m.now
 		if t.LastStatus == plimsoll.StatusRunning {
 			e.StopCode = stopEssential
 		}
@@ -127,9 +205,7 @@ func (m *Machine) exited(t *task, at time.Time, ev runtime.Event) {
 	t.unproven = false
 	e := m.editTask(t)
 	e.ExecutionStopAt = at
-	for _, x := range ev.Exits {
-		e.exit(x)
-	}
+	m.ends(t, ev)
 	leaving := !t.staying()
 	if !leaving {
 		e.StopCode, e.StoppingAt = stopEssential, m.now
@@ -155,24 +231,36 @@ func (m *Machine) exited(t *task, at time.Time, ev runtime.Event) {
 		return
 	}
 	if ran < provenRun {
-		m.failedRun(s, t.Task, t.exitSummary())
+		m.failedRun(s, t.Task, t.exitSummary(t.def.TaskDefinition))
 	} else {
 		m.proven(s, t.StartedAt)
 	}
 }
 
-// exit notes how a container ended.
-func (t *Task) exit(x runtime.Exit) {
-	for i := range t.Containers {
-		c := &t.Containers[i]
-		if c.Name != x.Container {
-			continue
+// ends notes how the containers ended, and why one could not be started.
+func (m *Machine) ends(t *task, ev runtime.Event) {
+	e := m.editTask(t)
+	for i := range e.Containers {
+		c := &e.Containers[i]
+		for _, s := range ev.States {
+			if s.Container == c.Name {
+				c.Reason, c.Restarts = s.Reason, s.Restarts
+			}
 		}
-		code := x.Code
-		c.ExitCode, c.Reason = &code, x.Reason
-		if x.OOM && c.Reason == "" {
-			c.Reason = "OutOfMemoryError: Container killed due to memory usage"
+		for _, x := range ev.Exits {
+			if x.Container == c.Name {
+				c.exit(x)
+			}
 		}
+	}
+}
+
+// exit notes how the container ended.
+func (c *Container) exit(x runtime.Exit) {
+	code := x.Code
+	c.ExitCode, c.Reason = &code, x.Reason
+	if x.OOM && c.Reason == "" {
+		c.Reason = "OutOfMemoryError: Container killed due to memory usage"
 	}
 }
 
@@ -186,12 +274,25 @@ func (t *Task) exitCode() int {
 	return 0
 }
 
-// exitSummary says for people how the task ended.
-func (t *Task) exitSummary() string {
+// exitSummary says for people how the task ended: of several containers the one
+// that matters, which is an essential one that failed.
+func (t *Task) exitSummary(d *TaskDefinition) string {
+	summary := t.StoppedReason
+	weight := -1
 	for _, c := range t.Containers {
-		if c.ExitCode != nil {
-			return fmt.Sprintf("container %s exited with code %d", c.Name, *c.ExitCode)
+		if c.ExitCode == nil {
+			continue
+		}
+		w := 0
+		if d.essential(c.Name) {
+			w++
+		}
+		if *c.ExitCode != 0 {
+			w += 2
+		}
+		if w > weight {
+			weight, summary = w, fmt.Sprintf("container %s exited with code %d", c.Name, *c.ExitCode)
 		}
 	}
-	return t.StoppedReason
+	return summary
 }

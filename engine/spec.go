@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"plimsoll"
 	"plimsoll/engine/runtime"
 )
 
@@ -12,6 +13,7 @@ func (m *Machine) spec(t *task) runtime.Spec {
 	s := runtime.Spec{
 		TaskID: t.ID, TaskARN: t.ARN, Cluster: t.Cluster, Family: t.Family,
 		Revision: d.Revision, Service: t.Service, Address: t.host.Address, Network: d.NetworkMode,
+		PIDMode: d.PIDMode, IPCMode: d.IPCMode, Volumes: d.Volumes, Stopping: t.LastStatus == plimsoll.StatusStopping,
 	}
 	if s.Network == "" {
 		s.Network = "bridge"
@@ -29,6 +31,7 @@ func (d *TaskDefinition) container(t *Task, c ContainerDefinition, env map[strin
 		Name: c.Name, Image: c.Image, EntryPoint: c.EntryPoint, Command: c.Command,
 		WorkingDir: c.WorkingDirectory, User: c.User, Env: merged(env, c.Environment),
 		CPU: c.CPU, Memory: c.Memory, Essential: c.Essential, StopTimeout: c.StopTimeout,
+		DependsOn: c.DependsOn, StartTimeout: c.StartTimeout, HealthCheck: c.HealthCheck, Restart: c.Restart, Setting: c.Setting,
 		Labels: merged(c.Labels, map[string]string{
 			"com.amazonaws.ecs.cluster":                 t.Cluster,
 			"com.amazonaws.ecs.container-name":          c.Name,

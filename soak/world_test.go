@@ -31,6 +31,7 @@ import (
 	"plimsoll/engine/ecsapi"
 	"plimsoll/engine/queue"
 	"plimsoll/engine/runtime"
+	processes "plimsoll/engine/runtime/process"
 	"plimsoll/engine/store"
 	"plimsoll/platform/ecs"
 )
@@ -279,7 +280,7 @@ func (w *world) live() {
 	w.set, err = queue.Open(queue.Options{Log: w.qlog, Now: time.Now, Random: rand.Reader})
 	w.must(err)
 	agent.Attach(w.daemon)
-	service, err := ecsapi.New(ecsapi.Options{Engine: w.daemon, Runtime: "process"})
+	service, err := ecsapi.New(ecsapi.Options{Engine: w.daemon, Abilities: processes.Abilities()})
 	w.must(err)
 	endpoint, err := awsapi.New(awsapi.Options{Region: region, Credentials: w.keys}, service, awsapi.SQS(w.set), awsapi.STS())
 	w.must(err)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,15 @@ func logFlag(cmd *cobra.Command, to *string) {
 func runtimeFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVar(to, "runtime", "", "what runs the tasks: process, docker or fake (without it: docker where a Docker Engine answers and every service has an image, else process)")
 	_ = cmd.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions([]string{"process", "docker", "fake"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// allowFlags adds those that say what tasks may have of the machine.
+func allowFlags(cmd *cobra.Command, to *app.AllowOptions) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&to.Rights, "allow", nil, "let tasks in Docker have one of: "+strings.Join(app.AllowedRights, ", "))
+	flags.StringSliceVar(&to.HostPaths, "allow-host-path", nil, "let tasks in Docker mount this path of the machine, and what is below it; a socket has to be named itself")
+	flags.StringSliceVar(&to.Capabilities, "allow-capability", nil, "let tasks in Docker add this Linux capability, such as SYS_PTRACE")
+	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions(app.AllowedRights, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func checkRuntime(name string) error {

@@ -30,6 +30,8 @@ func worker(t *testing.T) (*stand, string, map[string]string) {
 			{
 				Name: aws.String("main"), Image: aws.String("worker:1"), Command: []string{"./worker"}, Cpu: 100, Memory: aws.Int32(128),
 				PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}}, DockerLabels: map[string]string{"team": "a"},
+				HealthCheck:   &types.HealthCheck{Command: []string{"CMD", "ok"}},
+				RestartPolicy: &types.ContainerRestartPolicy{Enabled: aws.Bool(true)},
 			},
 		},
 	}); err != nil {
@@ -58,6 +60,14 @@ func TestATaskLearnsWhoItIs(t *testing.T) {
 		!strings.Contains(c["ContainerARN"].(string), ":container/default/") || labels["team"] != "a" ||
 		labels["com.amazonaws.ecs.task-arn"] != arn || labels["com.amazonaws.ecs.task-definition-version"] != "1" {
 		t.Errorf("%d %v", status, c)
+	}
+	s.until("the task knows that it is healthy", func() bool {
+		_, c = ask(t, http.MethodGet, env["ECS_CONTAINER_METADATA_URI_V4"], "")
+		health, _ := c["Health"].(map[string]any)
+		return health["status"] == "HEALTHY"
+	})
+	if c["RestartCount"] != 0.0 || task["PullStartedAt"] == nil || task["PullStoppedAt"] == nil {
+		t.Errorf("restarts %v, pulled %v to %v", c["RestartCount"], task["PullStartedAt"], task["PullStoppedAt"])
 	}
 	port := c["Ports"].([]any)[0].(map[string]any)
 	if port["ContainerPort"] != 8080.0 || port["Protocol"] != "tcp" || port["HostPort"].(float64) < 20000 {

@@ -25,6 +25,14 @@ var definitionProbes = []probe{
 		`"portMappings":[{"containerPort":80,"hostPort":0,"protocol":"tcp","name":"http","appProtocol":"http"}]}]}`,
 		see: []string{"taskDefinition.revision=1", "taskDefinition.status=ACTIVE", "taskDefinition.containerDefinitions.0.portMappings.0.containerPort=80",
 			"taskDefinition.placementConstraints.0.type=memberOf", "tags.0.key=a"}},
+	{op: "RegisterTaskDefinition", in: `{"family":"job","pidMode":"host","ipcMode":"host","containerDefinitions":[{"name":"main","command":["x"],"memory":1,` +
+		`"dependsOn":[{"containerName":"db","condition":"HEALTHY"}],"restartPolicy":{"enabled":true,"ignoredExitCodes":[0],"restartAttemptPeriod":60},` +
+		`"ulimits":[{"name":"nofile","softLimit":10,"hardLimit":20}],"linuxParameters":{"initProcessEnabled":true}},` +
+		`{"name":"db","command":["x"],"memory":1,"startTimeout":30,"healthCheck":{"command":["CMD-SHELL","true"],"interval":10,"timeout":3,"retries":2,"startPeriod":5}}]}`,
+		see: []string{"taskDefinition.containerDefinitions.0.dependsOn.0.condition=HEALTHY", "taskDefinition.containerDefinitions.0.restartPolicy.restartAttemptPeriod=60",
+			"taskDefinition.containerDefinitions.1.healthCheck.retries=2", "taskDefinition.containerDefinitions.1.startTimeout=30"},
+		differs: "A container is looked at every second until it is healthy for the first time, at most for its first interval or start period, in which failures do not count."},
+	{op: "RegisterTaskDefinition", in: `{"family":"x","containerDefinitions":[{"name":"a","command":["x"],"memory":1,"dependsOn":[{"containerName":"b","condition":"START"}]}]}`, err: client, says: "not in the task"},
 	{op: "RegisterTaskDefinition", in: job("web", 64), see: []string{"taskDefinition.revision=2"}},
 	{op: "RegisterTaskDefinition", in: job("job", 64)},
 	{op: "RegisterTaskDefinition", in: `{"family":"x","containerDefinitions":[]}`, err: client, says: "empty"},

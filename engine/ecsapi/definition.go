@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -22,6 +21,9 @@ func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in 
 		return nil, err
 	}
 	if err := a.able.check(in.RequiresCompatibilities, in.NetworkMode, in.RuntimePlatform); err != nil {
+		return nil, err
+	}
+	if err := a.able.checkModes(in.PidMode, in.IpcMode); err != nil {
 		return nil, err
 	}
 	d, err := a.definitionIn(in)
@@ -44,11 +46,15 @@ func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in 
 func (a *api) definitionIn(in *ecs.RegisterTaskDefinitionInput) (engine.TaskDefinition, error) {
 	d := engine.TaskDefinition{
 		Family: value(in.Family), NetworkMode: string(in.NetworkMode), TaskRoleARN: value(in.TaskRoleArn),
+		PIDMode: string(in.PidMode), IPCMode: string(in.IpcMode),
 	}
 	for _, c := range in.PlacementConstraints {
 		d.Constraints = append(d.Constraints, place.Constraint{Type: string(c.Type), Expression: value(c.Expression)})
 	}
 	var err error
+	if d.Volumes, err = a.volumesIn(in.Volumes); err != nil {
+		return d, err
+	}
 	if d.Tags, err = tagsIn(in.Tags); err != nil {
 		return d, err
 	}
@@ -91,13 +97,17 @@ func (a *api) containerIn(i int, c *types.ContainerDefinition) (engine.Container
 		WorkingDirectory: value(c.WorkingDirectory), User: value(c.User),
 		CPU: int64(c.Cpu), Memory: int64(value(c.Memory)), MemoryReservation: int64(value(c.MemoryReservation)),
 		Essential: c.Essential == nil || *c.Essential, Labels: c.DockerLabels,
-		StopTimeout: time.Duration(value(c.StopTimeout)) * time.Second,
 	}
 	if err := a.able.checkContainer(i, c); err != nil {
 		return out, err
 	}
-	if t := value(c.StopTimeout); c.StopTimeout != nil && (t < 1 || t > 3600) {
-		return out, awsapi.Refuse(codeClient, "containerDefinitions[%d].stopTimeout %d is invalid: 1 to 3600 seconds are allowed.", i, t)
+	at := fmt.Sprintf("containerDefinitions[%d]", i)
+	if err := orderIn(at, c, &out); err != nil {
+		return out, err
+	}
+	var err error
+	if out.Setting, err = a.settingIn(at, c); err != nil {
+		return out, err
 	}
 	for j, e := range c.Environment {
 		if value(e.Name) == "" || strings.ContainsAny(*e.Name, "=\x00") || strings.Contains(value(e.Value), "\x00") {
@@ -133,12 +143,24 @@ func kept(in *ecs.RegisterTaskDefinitionInput, caller string) types.TaskDefiniti
 		RequiresCompatibilities: in.RequiresCompatibilities, RuntimePlatform: in.RuntimePlatform,
 		Compatibilities:      []types.Compatibility{types.CompatibilityExternal, types.CompatibilityEc2},
 		ContainerDefinitions: slices.Clone(in.ContainerDefinitions),
-		Volumes:              []types.Volume{},
+		Volumes:              slices.Clone(orEmpty(in.Volumes)),
 		PlacementConstraints: orEmpty(in.PlacementConstraints),
-		RegisteredBy:         optional(caller),
+		PidMode:              in.PidMode, IpcMode: in.IpcMode,
+		RegisteredBy: optional(caller),
+	}
+	for i := range d.Volumes {
+		v := &d.Volumes[i]
+		if v.DockerVolumeConfiguration == nil && v.Host == nil {
+			v.Host = &types.HostVolumeProperties{}
+		} else if c := v.DockerVolumeConfiguration; c != nil && c.Scope == "" {
+			made := *c
+			made.Scope = types.ScopeTask
+			v.DockerVolumeConfiguration = &made
+		}
 	}
 	for i := range d.ContainerDefinitions {
 		c := &d.ContainerDefinitions[i]
+		defaults(c)
 		if c.Essential == nil {
 			c.Essential = of(true)
 		}
@@ -177,7 +199,7 @@ func (a *api) definitionOut(d *engine.TaskDefinition) (*types.TaskDefinition, er
 	}
 	out.TaskDefinitionArn, out.Revision = &d.ARN, int32(d.Revision)
 	out.Status = types.TaskDefinitionStatus(d.Status)
-	out.RegisteredAt = &d.RegisteredAt
+	out.RegisteredAt, out.DeregisteredAt = &d.RegisteredAt, moment(d.DeregisteredAt)
 	return out, nil
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/engine/runtime"
 )
 
 // Engine is the running engine: engine/daemon's Daemon.
@@ -34,9 +35,9 @@ type Engine interface {
 // Options are what the service is made with.
 type Options struct {
 	Engine Engine
-	// Runtime names what runs the containers: "process", "docker" or "fake".
-	// What it cannot honour is refused at registration.
-	Runtime string
+	// Abilities are those of what runs the containers. What it cannot honour is
+	// refused at registration.
+	Abilities runtime.Abilities
 	// Architecture is the machine's, in Go's words; empty: this program's.
 	Architecture string
 	// Now is the clock that protections are read against; nil is time.Now.
@@ -70,7 +71,7 @@ func New(o Options) (*awsapi.Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	able, err := abilitiesOf(o.Runtime, o.Architecture)
+	able, err := abilitiesOf(o.Abilities, o.Architecture)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +192,7 @@ func (a *api) withCluster(ref *string, f func(engine.View, *engine.Cluster) erro
 // refuseBeyond refuses an input that says more than is known here.
 func (a *api) refuseBeyond(code string, in any, known map[string]bool) error {
 	if beyond := a.codec.Beyond(in, known); len(beyond) > 0 {
-		return awsapi.Refuse(code, "%s is not supported by this engine with the %s runtime.", beyond[0], a.able.runtime)
+		return awsapi.Refuse(code, "%s is not supported by this engine with the %s runtime.", beyond[0], a.able.Runtime)
 	}
 	return nil
 }

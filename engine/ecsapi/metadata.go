@@ -44,7 +44,9 @@ type containerMetadata struct {
 	Labels        map[string]string `json:",omitempty"`
 	DesiredStatus string
 	KnownStatus   string
-	ExitCode      *int `json:",omitempty"`
+	ExitCode      *int            `json:",omitempty"`
+	Health        *healthMetadata `json:",omitempty"`
+	RestartCount  *int            `json:",omitempty"`
 	Limits        limits
 	CreatedAt     *time.Time `json:",omitempty"`
 	StartedAt     *time.Time `json:",omitempty"`
@@ -52,6 +54,10 @@ type containerMetadata struct {
 	Type          string
 	ContainerARN  string            `json:",omitempty"`
 	Networks      []networkMetadata `json:",omitempty"`
+}
+
+type healthMetadata struct {
+	Status string `json:"status"`
 }
 
 type portMetadata struct {
@@ -97,6 +103,7 @@ func (a *Agent) container(v engine.View, t *engine.Task) any {
 func describeMetadata(v engine.View, t *engine.Task) taskMetadata {
 	m := taskMetadata{
 		Cluster: t.Cluster, TaskARN: t.ARN, Family: t.Family, DesiredStatus: string(t.DesiredStatus),
+		PullStartedAt: moment(t.PullStartedAt), PullStoppedAt: moment(t.PullStoppedAt),
 		KnownStatus: knownStatus(t.LastStatus), AvailabilityZone: t.Zone, LaunchType: t.LaunchType, ServiceName: t.Service,
 	}
 	d, ok := v.TaskDefinition(t.TaskDefinition)
@@ -138,6 +145,9 @@ func describeContainer(t *engine.Task, c *engine.Container, d *engine.TaskDefini
 	}
 	if defined := definedAs(d, c.Name); defined != nil {
 		m.Limits = limits{CPU: float64(defined.CPU), Memory: defined.Memory}
+		if defined.Restart != nil {
+			m.RestartCount = &c.Restarts
+		}
 		for key, text := range defined.Labels {
 			if _, own := m.Labels[key]; !own {
 				m.Labels[key] = text
@@ -146,6 +156,9 @@ func describeContainer(t *engine.Task, c *engine.Container, d *engine.TaskDefini
 	}
 	if address != "" {
 		m.Networks = []networkMetadata{{NetworkMode: mode, IPv4Addresses: []string{address}}}
+	}
+	if c.Health != "" {
+		m.Health = &healthMetadata{Status: c.Health}
 	}
 	for _, b := range c.Bindings {
 		m.Ports = append(m.Ports, portMetadata{

@@ -18,8 +18,105 @@ func TestWhatTheRuntimeCannotHonourIsRefusedByName(t *testing.T) {
 		runtime string
 		spoil   func(*ecs.RegisterTaskDefinitionInput, *types.ContainerDefinition)
 	}{
-		"containerDefinitions[1].linuxParameters": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
-			c.LinuxParameters = &types.LinuxParameters{InitProcessEnabled: aws.Bool(true)}
+		"containerDefinitions[1].linuxParameters.capabilities": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LinuxParameters = &types.LinuxParameters{Capabilities: &types.KernelCapabilities{Add: []string{"NET_RAW"}}}
+		}},
+		"containerDefinitions[1].linuxParameters.tmpfs": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LinuxParameters = &types.LinuxParameters{Tmpfs: []types.Tmpfs{{ContainerPath: aws.String("/t"), Size: 1}}}
+		}},
+		"containerDefinitions[1].linuxParameters.devices": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LinuxParameters = &types.LinuxParameters{Devices: []types.Device{{HostPath: aws.String("/dev/kvm")}}}
+		}},
+		"--allow-capability SYS_ADMIN": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LinuxParameters = &types.LinuxParameters{Capabilities: &types.KernelCapabilities{Add: []string{"SYS_ADMIN"}}}
+		}},
+		"\"FLY\" is no capability": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LinuxParameters = &types.LinuxParameters{Capabilities: &types.KernelCapabilities{Drop: []string{"FLY"}}}
+		}},
+		"--allow host-network": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.NetworkMode = types.NetworkModeHost
+		}},
+		"--allow-host-path /etc": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v"), Host: &types.HostVolumeProperties{SourcePath: aws.String("/etc")}}}
+		}},
+		"--allow-host-path /var": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v"), DockerVolumeConfiguration: &types.DockerVolumeConfiguration{
+				DriverOpts: map[string]string{"type": "none", "o": "bind", "device": "/var/lib/../"},
+			}}}
+		}},
+		"the device \"sda1\"": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v"), DockerVolumeConfiguration: &types.DockerVolumeConfiguration{
+				DriverOpts: map[string]string{"type": "ext4", "device": "sda1"},
+			}}}
+		}},
+		"volumes[0].efsVolumeConfiguration": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v"), EfsVolumeConfiguration: &types.EFSVolumeConfiguration{FileSystemId: aws.String("fs")}}}
+		}},
+		"volumes[0].dockerVolumeConfiguration.autoprovision": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v"), DockerVolumeConfiguration: &types.DockerVolumeConfiguration{Autoprovision: aws.Bool(true)}}}
+		}},
+		"Unknown volume 'w'": {"docker", func(in *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			in.Volumes = []types.Volume{{Name: aws.String("v")}}
+			c.MountPoints = []types.MountPoint{{SourceVolume: aws.String("w"), ContainerPath: aws.String("/w")}}
+		}},
+		"containerDefinitions[1].logConfiguration.logDriver \"awslogs\"": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.LogConfiguration = &types.LogConfiguration{LogDriver: types.LogDriverAwslogs}
+		}},
+		"containerDefinitions[1].systemControls[0].namespace": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.SystemControls = []types.SystemControl{{Namespace: aws.String("kernel.panic"), Value: aws.String("1")}}
+		}},
+		"containerDefinitions[1].environmentFiles": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.EnvironmentFiles = []types.EnvironmentFile{{Type: types.EnvironmentFileTypeS3, Value: aws.String("arn:aws:s3:::b/f.env")}}
+		}},
+		"containerDefinitions[1].hostname": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.Hostname = aws.String("h")
+		}},
+		"containerDefinitions[1].readonlyRootFilesystem": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.ReadonlyRootFilesystem = aws.Bool(true)
+		}},
+		"containerDefinitions[1].pseudoTerminal": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.PseudoTerminal = aws.Bool(true)
+		}},
+		"containerDefinitions[1].dnsServers[0]": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.DnsServers = []string{"dns.example.com"}
+		}},
+		"containerDefinitions[1].ulimits[0]": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.Ulimits = []types.Ulimit{{Name: types.UlimitNameNofile, SoftLimit: 10, HardLimit: 5}}
+		}},
+		"containerDefinitions[1].healthCheck.command": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.HealthCheck = &types.HealthCheck{Command: []string{"curl", "localhost"}}
+		}},
+		"healthCheck.interval 1 is not from 5 to 300": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.HealthCheck = &types.HealthCheck{Command: []string{"CMD", "x"}, Interval: aws.Int32(1)}
+		}},
+		"restartPolicy.restartAttemptPeriod 5": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.RestartPolicy = &types.ContainerRestartPolicy{Enabled: aws.Bool(true), RestartAttemptPeriod: aws.Int32(5)}
+		}},
+		"depends on container x, which is not in the task": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.DependsOn = []types.ContainerDependency{{ContainerName: aws.String("x"), Condition: types.ContainerConditionStart}}
+		}},
+		"in a circle": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.DependsOn = []types.ContainerDependency{{ContainerName: aws.String("b"), Condition: types.ContainerConditionStart}}
+		}},
+		"Container 'a' has no healthCheck": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.DependsOn = []types.ContainerDependency{{ContainerName: aws.String("a"), Condition: types.ContainerConditionHealthy}}
+		}},
+		"cannot be set on container 'a', which is essential": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			c.DependsOn = []types.ContainerDependency{{ContainerName: aws.String("a"), Condition: types.ContainerConditionSuccess}}
+		}},
+		"host ports and container ports in port mappings must match": {"process", func(in *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			in.NetworkMode = types.NetworkModeHost
+			c.PortMappings = []types.PortMapping{{ContainerPort: aws.Int32(80), HostPort: aws.Int32(81)}}
+		}},
+		"placementConstraints[0]": {"process", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+			in.PlacementConstraints = []types.TaskDefinitionPlacementConstraint{{Type: types.TaskDefinitionPlacementConstraintTypeMemberOf, Expression: aws.String("attribute:x = y")}}
+		}},
+		"at most 10 are allowed": {"process", func(in *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+			for i := range 9 {
+				made := *c
+				made.Name = aws.String(fmt.Sprint("c", i))
+				in.ContainerDefinitions = append(in.ContainerDefinitions, made)
+			}
 		}},
 		"containerDefinitions[1].portMappings[0].containerPortRange": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
 			c.PortMappings = []types.PortMapping{{ContainerPortRange: aws.String("1-2")}}
@@ -27,7 +124,7 @@ func TestWhatTheRuntimeCannotHonourIsRefusedByName(t *testing.T) {
 		"containerDefinitions[1].mountPoints": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
 			c.MountPoints = []types.MountPoint{{ContainerPath: aws.String("/data")}}
 		}},
-		"containerDefinitions[1].privileged": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
+		"containerDefinitions[1].privileged is not allowed by this engine: privileged has to be allowed at its start (--allow privileged)": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
 			c.Privileged = aws.Bool(true)
 		}},
 		"containerDefinitions[1].secrets": {"docker", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
@@ -44,7 +141,7 @@ func TestWhatTheRuntimeCannotHonourIsRefusedByName(t *testing.T) {
 		"containerDefinitions[1].environment[0].name": {"process", func(_ *ecs.RegisterTaskDefinitionInput, c *types.ContainerDefinition) {
 			c.Environment = []types.KeyValuePair{{Name: aws.String("A=B")}}
 		}},
-		"volumes": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
+		"volumes": {"process", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
 			in.Volumes = []types.Volume{{Name: aws.String("v")}}
 		}},
 		"requiresCompatibilities[0]": {"docker", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
@@ -58,7 +155,7 @@ func TestWhatTheRuntimeCannotHonourIsRefusedByName(t *testing.T) {
 		}},
 		"'cpu'": {"process", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) { in.Cpu = aws.String("much") }},
 		"pidMode": {"process", func(in *ecs.RegisterTaskDefinitionInput, _ *types.ContainerDefinition) {
-			in.PidMode = types.PidModeHost
+			in.PidMode = types.PidModeTask
 		}},
 	} {
 		in := &ecs.RegisterTaskDefinitionInput{Family: aws.String("web")}
@@ -295,7 +392,7 @@ func TestDefinitionsAreListedInTheOrderAskedFor(t *testing.T) {
 
 func TestTheServiceIsNotMadeWithoutAnEngineOrForAnUnknownRuntime(t *testing.T) {
 	s := newStand(t, "fake", 0)
-	for _, o := range []ecsapi.Options{{}, {Runtime: "process"}, {Engine: s.engine, Runtime: "podman"}} {
+	for _, o := range []ecsapi.Options{{}, {Abilities: abilitiesOf("process")}, {Engine: s.engine}} {
 		if _, err := ecsapi.New(o); err == nil {
 			t.Errorf("made with %+v", o)
 		}

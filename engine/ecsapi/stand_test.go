@@ -26,7 +26,9 @@ import (
 	"plimsoll/engine/ecsapi"
 	"plimsoll/engine/queue"
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/docker"
 	"plimsoll/engine/runtime/fake"
+	"plimsoll/engine/runtime/process"
 	"plimsoll/engine/store"
 )
 
@@ -51,13 +53,35 @@ type stand struct {
 	operations []string
 }
 
+// newStand is one that refuses what the runtime of that name refuses.
 func newStand(t testing.TB, runtimeName string, hosts int) *stand {
+	t.Helper()
+	return newStandOf(t, abilitiesOf(runtimeName), hosts)
+}
+
+// newStandOf has these abilities, with the fake runtime.
+func newStandOf(t testing.TB, able runtime.Abilities, hosts int, tune ...func(*fake.Options)) *stand {
+	t.Helper()
+	world := fake.NewWorld()
+	s := newStandOver(t, able, hosts, func(sink runtime.Sink) (runtime.Runtime, error) {
+		o := fake.Options{World: world}
+		for _, f := range tune {
+			f(&o)
+		}
+		return fake.New(o, sink), nil
+	})
+	s.world = world
+	return s
+}
+
+// newStandOver runs its tasks on the runtime that is made for it.
+func newStandOver(t testing.TB, able runtime.Abilities, hosts int, run func(runtime.Sink) (runtime.Runtime, error)) *stand {
 	t.Helper()
 	keys, err := awsapi.NewKeys(rand.Reader, account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{t: t, keys: keys, world: fake.NewWorld()}
+	s := &stand{t: t, keys: keys}
 	s.own = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.agent.ServeHTTP(w, r) }))
 	t.Cleanup(s.own.Close)
 	endpoint := httptest.NewUnstartedServer(nil)
@@ -67,9 +91,9 @@ func newStand(t testing.TB, runtimeName string, hosts int) *stand {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s.engine = startEngine(t, s)
+	s.engine = startEngine(t, s, run)
 	s.agent.Attach(s.engine)
-	service, err := ecsapi.New(ecsapi.Options{Engine: s.engine, Runtime: runtimeName, Architecture: "amd64"})
+	service, err := ecsapi.New(ecsapi.Options{Engine: s.engine, Abilities: able, Architecture: "amd64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +115,14 @@ func newStand(t testing.TB, runtimeName string, hosts int) *stand {
 	return s
 }
 
-func startEngine(t testing.TB, s *stand) *daemon.Daemon {
+// abilitiesOf are those of a runtime, though the fake one stands in for it.
+func abilitiesOf(name string) runtime.Abilities {
+	return map[string]runtime.Abilities{
+		"process": process.Abilities(), "docker": docker.Abilities(runtime.Allow{}), "fake": fake.Abilities(),
+	}[name]
+}
+
+func startEngine(t testing.TB, s *stand, run func(runtime.Sink) (runtime.Runtime, error)) *daemon.Daemon {
 	t.Helper()
 	log, err := store.Open(t.TempDir(), store.Options{})
 	if err != nil {
@@ -100,9 +131,7 @@ func startEngine(t testing.TB, s *stand) *daemon.Daemon {
 	d, err := daemon.Start(t.Context(), daemon.Options{
 		Machine: engine.New(engine.Config{Region: region, Account: account, TaskEnv: s.agent.TaskEnv}),
 		Store:   log,
-		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
-			return fake.New(fake.Options{World: s.world}, sink), nil
-		},
+		Runtime: run,
 	})
 	if err != nil {
 		t.Fatal(err)

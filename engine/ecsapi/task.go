@@ -116,7 +116,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		ContainerInstanceArn: optional(t.ContainerInstance), AvailabilityZone: optional(t.Zone),
 		Group: optional(group(t)), StartedBy: optional(startedBy(t)), LaunchType: types.LaunchType(t.LaunchType),
 		LastStatus: of(string(t.LastStatus)), DesiredStatus: of(string(t.DesiredStatus)),
-		HealthStatus: types.HealthStatusUnknown, Version: t.Version,
+		PullStartedAt: moment(t.PullStartedAt), PullStoppedAt: moment(t.PullStoppedAt), Version: t.Version,
 		Cpu: of(strconv.FormatInt(t.Reserved.CPU, 10)), Memory: of(strconv.FormatInt(t.Reserved.Memory, 10)),
 		CreatedAt: moment(t.CreatedAt), StartedAt: moment(t.StartedAt), StoppingAt: moment(t.StoppingAt),
 		ExecutionStoppedAt: moment(t.ExecutionStopAt), StoppedAt: moment(t.StoppedAt),
@@ -133,6 +133,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		out.Tags = tagsOut(t.Tags)
 	}
 	d, _ := v.TaskDefinition(t.TaskDefinition)
+	out.HealthStatus = types.HealthStatus(t.Health(d))
 	for i := range t.Containers {
 		out.Containers = append(out.Containers, containerOut(t, &t.Containers[i], d))
 	}
@@ -159,6 +160,9 @@ func containerOut(t *engine.Task, c *engine.Container, d *engine.TaskDefinition)
 		ContainerArn: &c.ARN, TaskArn: &t.ARN, Name: &c.Name, Image: optional(c.Image),
 		LastStatus: of(string(c.LastStatus)), Reason: optional(c.Reason), HealthStatus: types.HealthStatusUnknown,
 		NetworkBindings: []types.NetworkBinding{}, NetworkInterfaces: []types.NetworkInterface{}, Cpu: of("0"),
+	}
+	if c.Health != "" {
+		out.HealthStatus = types.HealthStatus(c.Health)
 	}
 	if c.ExitCode != nil {
 		out.ExitCode = of(int32(*c.ExitCode))

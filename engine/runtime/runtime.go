@@ -7,7 +7,10 @@ package runtime
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
+
+	"plimsoll/engine/runtime/order"
 )
 
 // Spec is one task to be started. It is complete: a runtime asks nobody else.
@@ -27,6 +30,28 @@ type Spec struct {
 	Containers []Container
 	// Network is ECS's networkMode: "bridge" (default), "host" or "none".
 	Network string
+	// PIDMode and IPCMode are ECS's: empty, or "host".
+	PIDMode, IPCMode string
+	// Volumes are those that the containers' Mounts name.
+	Volumes []Volume
+	// Stopping tells Adopt that the task was being stopped.
+	Stopping bool
+}
+
+// Order is what the order of the task's containers depends on. What a container
+// has links to, or volumes from, has to be there before it is.
+func (s Spec) Order() []order.Container {
+	list := make([]order.Container, len(s.Containers))
+	for i, c := range s.Containers {
+		list[i] = order.Container{
+			Name: c.Name, Essential: c.Essential, DependsOn: c.DependsOn,
+			StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout, Restart: c.Restart,
+		}
+		for _, name := range c.Setting.neighbours() {
+			list[i].DependsOn = append(slices.Clip(list[i].DependsOn), order.Dependency{Container: name, Condition: order.Start})
+		}
+	}
+	return list
 }
 
 // Container is one container of a task.
@@ -50,6 +75,13 @@ type Container struct {
 	// StopTimeout is the time between the stop signal and SIGKILL.
 	StopTimeout time.Duration
 	Labels      map[string]string
+	// DependsOn is what the container waits for before it is started; others
+	// wait for it no longer than its StartTimeout (0: as long as it takes).
+	DependsOn    []order.Dependency
+	StartTimeout time.Duration
+	HealthCheck  *order.Health
+	Restart      *order.Restart
+	Setting      Setting
 }
 
 // Port is a port mapping. HostPort 0 asks the runtime for a free one.
@@ -72,8 +104,12 @@ type Binding struct {
 type Kind string
 
 const (
-	// Started: all containers of the task run. Bindings are known.
+	// Started: all containers of the task run, or have run as others depend on
+	// their end. Bindings are known.
 	Started Kind = "started"
+	// Changed: the States are those of the containers now; it may come before
+	// Started and after it.
+	Changed Kind = "changed"
 	// Rebound: a container turned out to listen elsewhere than on the host's
 	// address (127.0.0.1, for one); Bindings replace those of Started.
 	Rebound Kind = "rebound"
@@ -87,7 +123,8 @@ const (
 
 // Event is what a runtime has seen happen to a task. For one TaskID there is
 // at most one Started and exactly one of StartFailed and Exited, in this order;
-// after Adopt, the last of these is said again.
+// after Adopt, the last of these is said again. An essential container that ends
+// while others still wait for it ends the task without Started.
 type Event struct {
 	TaskID   string
 	Kind     Kind
@@ -95,6 +132,24 @@ type Event struct {
 	Bindings []Binding
 	Exits    []Exit
 	Reason   string
+	// States, if any, are those of all containers.
+	States []State
+	// PullBegan and PullEnded are when the images were pulled, as far as that
+	// has come; zero where there are none to be pulled.
+	PullBegan, PullEnded time.Time
+}
+
+// State is how one container is.
+type State struct {
+	Container string
+	Phase     order.Phase
+	// Health is order.HealthHealthy, …; empty without a health check.
+	Health   string
+	Restarts int
+	// Exit is the end of its last run; nil if none has ended.
+	Exit *Exit
+	// Reason is why it could not be started.
+	Reason string
 }
 
 // Exit is the end of a container. Code is 128+n after signal n (137: SIGKILL).

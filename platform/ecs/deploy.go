@@ -262,9 +262,13 @@ func taskDefinition(spec platform.ServiceSpec) *awsecs.RegisterTaskDefinitionInp
 	if from.StopTimeout > 0 {
 		container.StopTimeout = aws.Int32(int32((from.StopTimeout + time.Second - 1) / time.Second))
 	}
+	surround(&container, from)
+	volumes, mounts := mountsOf(from.Mounts)
+	container.MountPoints = mounts
 	return &awsecs.RegisterTaskDefinitionInput{
 		Family:               aws.String(spec.Name),
 		ContainerDefinitions: []types.ContainerDefinition{container},
+		Volumes:              volumes,
 		TaskRoleArn:          optional(spec.TaskRoleARN),
 		// The mode in which host ports can be dynamic.
 		NetworkMode: types.NetworkModeBridge,

@@ -71,7 +71,7 @@ func startEngine(t testing.TB, hosts int) string {
 			t.Fatal(err)
 		}
 	}
-	service, err := ecsapi.New(ecsapi.Options{Engine: d, Runtime: "fake"})
+	service, err := ecsapi.New(ecsapi.Options{Engine: d, Abilities: fake.Abilities()})
 	if err != nil {
 		t.Fatal(err)
 	}

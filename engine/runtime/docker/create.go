@@ -2,10 +2,12 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -13,9 +15,10 @@ import (
 	"github.com/moby/moby/client"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 )
 
-// start creates and starts all containers of the task, or none.
+// start creates all containers of the task and starts those that wait for none.
 func (t *task) start() {
 	if t.r.broken != nil {
 		t.fail("CannotCreateContainerError: " + t.r.broken.Error())
@@ -25,7 +28,7 @@ func (t *task) start() {
 		t.fail("TaskFailedToStart: it was stopped before it was started")
 		return
 	}
-	reason := t.startAll()
+	reason, states := t.create()
 	if t.r.ctx.Err() != nil {
 		return // whoever adopts it sees how far it came
 	}
@@ -34,51 +37,121 @@ func (t *task) start() {
 		t.r.mu.Lock()
 		t.r.tasks[t.spec.TaskID] = t // the id stays used
 		t.r.mu.Unlock()
-		t.fail(reason)
+		t.fail(reason, states...)
 		return
 	}
-	bindings, err := t.bindings()
-	if err != nil {
-		t.r.o.Log.Warn("the ports of a task cannot be read", "task", t.spec.TaskID, "error", err)
-	}
-	t.began(bindings)
+	t.mu.Lock()
+	t.acting = true
+	starts := t.act()
+	t.mu.Unlock()
+	t.begin(starts)
 }
 
-// startAll gives the reason if it could not.
-func (t *task) startAll() string {
-	for _, c := range t.spec.Containers {
+// create makes all containers, each after those that it refers to. It gives the
+// reason if it could not, and whose it is.
+func (t *task) create() (string, []runtime.State) {
+	if len(t.spec.Containers) == 0 {
+		return "CannotCreateContainerError: the task has no containers", nil
+	}
+	ordered := t.spec.Order()
+	if bad := order.Check(ordered); bad != "" {
+		return "TaskFailedToStart: " + bad, nil
+	}
+	if err := t.r.checkSpec(t.spec); err != nil {
+		return "CannotCreateContainerError: " + err.Error(), nil
+	}
+	if reason, at := t.pullAll(); reason != "" {
+		return reason, t.blame(at, reason)
+	}
+	if err := t.makeVolumes(); err != nil {
+		return "CannotCreateVolumeError: " + err.Error(), nil
+	}
+	for _, i := range order.Sequence(ordered) {
+		if err := t.createContainer(i); err != nil {
+			reason := "CannotCreateContainerError: " + err.Error()
+			return reason, t.blame(i, reason)
+		}
+	}
+	return "", nil
+}
+
+// blame says of a container that the task failed for it.
+func (t *task) blame(i int, reason string) []runtime.State {
+	states := make([]runtime.State, len(t.spec.Containers))
+	for j, c := range t.spec.Containers {
+		states[j] = runtime.State{Container: c.Name, Phase: order.Never}
+	}
+	states[i].Reason = reason
+	return states
+}
+
+// pullAll gets the images that are not there.
+func (t *task) pullAll() (reason string, at int) {
+	began := t.r.o.Now()
+	for i, c := range t.spec.Containers {
 		if c.Image == "" {
-			return fmt.Sprintf("CannotCreateContainerError: container %q has no image; name one, or use the process runtime, which runs the command", c.Name)
+			return fmt.Sprintf("CannotCreateContainerError: container %q has no image; name one, or use the process runtime, which runs the command", c.Name), i
 		}
 		if err := t.r.pull(c.Image); err != nil {
-			return "CannotPullContainerError: " + err.Error()
-		}
-		config, host, err := t.r.configure(t.spec, c)
-		if err != nil {
-			return "CannotCreateContainerError: " + err.Error()
-		}
-		// The name makes a second start of the same id impossible.
-		made, err := t.r.docker.ContainerCreate(t.r.ctx, client.ContainerCreateOptions{
-			Config: config, HostConfig: host, Name: "plimsoll-" + t.spec.TaskID + "-" + c.Name,
-		})
-		if err != nil {
-			return "CannotCreateContainerError: " + err.Error()
-		}
-		t.has(c.Name, made.ID, seconds(c.StopTimeout), false)
-	}
-	for _, c := range t.spec.Containers {
-		t.mu.Lock()
-		id := t.ids[c.Name]
-		t.running[c.Name] = true // before it is: its end may be told at once
-		t.mu.Unlock()
-		if _, err := t.r.docker.ContainerStart(t.r.ctx, id, client.ContainerStartOptions{}); err != nil {
-			return "CannotStartContainerError: " + err.Error()
+			return "CannotPullContainerError: " + err.Error(), i
 		}
 	}
-	if len(t.spec.Containers) == 0 {
-		return "CannotCreateContainerError: the task has no containers"
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pullBegan, t.pullEnded = began, t.r.o.Now()
+	return "", 0
+}
+
+func (t *task) createContainer(i int) error {
+	c := t.spec.Containers[i]
+	config, host, err := t.r.configure(t.spec, c)
+	if err != nil {
+		return err
 	}
-	return ""
+	// The name makes a second start of the same id impossible.
+	made, err := t.r.docker.ContainerCreate(t.r.ctx, client.ContainerCreateOptions{
+		Config: config, HostConfig: host, Name: containerName(t.spec.TaskID, c.Name),
+	})
+	if err != nil {
+		return err
+	}
+	t.has(i, made.ID)
+	return nil
+}
+
+func containerName(taskID, container string) string { return "plimsoll-" + taskID + "-" + container }
+
+// startTimeout bounds how long Docker may take to start a container, as ECS's
+// agent does.
+const startTimeout = 3 * time.Minute
+
+// startContainer starts a container and gives its ports.
+func (t *task) startContainer(i int) ([]runtime.Binding, error) {
+	t.mu.Lock()
+	id := t.containers[i].id
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(t.r.ctx, startTimeout, errSlow)
+	defer cancel()
+	if _, err := t.r.docker.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		if context.Cause(ctx) == errSlow {
+			return nil, errSlow
+		}
+		return nil, err
+	}
+	bindings, err := t.bindingsOf(i)
+	if err != nil {
+		t.r.o.Log.Warn("the ports of a container cannot be read", "task", t.spec.TaskID, "error", err)
+	}
+	return bindings, nil
+}
+
+var errSlow = fmt.Errorf("it could not be started within %s", startTimeout)
+
+func startReason(err error) string {
+	if errors.Is(err, errSlow) {
+		return "DockerTimeoutError: " + err.Error()
+	}
+	return "CannotStartContainerError: " + err.Error()
 }
 
 // pull gets the image if it is not there.
@@ -98,10 +171,10 @@ func (r *Runtime) pull(image string) error {
 
 // configure is what Docker is told of a container.
 func (r *Runtime) configure(spec runtime.Spec, c runtime.Container) (*container.Config, *container.HostConfig, error) {
-	timeout, withInit := seconds(c.StopTimeout), true
+	timeout, withInit := seconds(c.StopTimeout), false
 	config := &container.Config{
 		Image: c.Image, Entrypoint: c.EntryPoint, Cmd: c.Command, WorkingDir: c.WorkingDir, User: c.User,
-		StopTimeout: &timeout, Labels: map[string]string{},
+		StopTimeout: &timeout, Labels: map[string]string{}, Healthcheck: healthCheck(c.HealthCheck),
 	}
 	for k, v := range c.Labels {
 		config.Labels[k] = v
@@ -114,11 +187,16 @@ func (r *Runtime) configure(spec runtime.Spec, c runtime.Container) (*container.
 		config.Labels[k] = v
 	}
 	host := &container.HostConfig{
+		// As ECS has it, none unless it is asked for. An init would be started
+		// even if the command is not there, and the start would seem to succeed.
 		Init:        &withInit,
 		NetworkMode: networkMode(spec.Network),
 		Resources:   container.Resources{CPUShares: max(c.CPU, 2), Memory: c.Memory << 20, MemorySwap: c.Memory << 20},
 	}
 	if err := publish(spec, c, config, host); err != nil {
+		return nil, nil, err
+	}
+	if err := surround(spec, c, config, host); err != nil {
 		return nil, nil, err
 	}
 	config.Env = environment(spec, c)
@@ -190,29 +268,28 @@ func environment(spec runtime.Spec, c runtime.Container) []string {
 	return list
 }
 
-// bindings reads which host ports the containers have.
-func (t *task) bindings() ([]runtime.Binding, error) {
+// bindingsOf reads which host ports a container has.
+func (t *task) bindingsOf(i int) ([]runtime.Binding, error) {
+	c := t.spec.Containers[i]
+	if len(c.Ports) == 0 {
+		return nil, nil
+	}
+	t.mu.Lock()
+	id := t.containers[i].id
+	t.mu.Unlock()
+	published := network.PortMap{}
+	if networkMode(t.spec.Network) == "bridge" {
+		got, err := t.r.inspect(t.r.ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if got.NetworkSettings != nil {
+			published = got.NetworkSettings.Ports
+		}
+	}
 	var all []runtime.Binding
-	for _, c := range t.spec.Containers {
-		if len(c.Ports) == 0 {
-			continue
-		}
-		t.mu.Lock()
-		id := t.ids[c.Name]
-		t.mu.Unlock()
-		published := network.PortMap{}
-		if networkMode(t.spec.Network) == "bridge" {
-			got, err := t.r.inspect(t.r.ctx, id)
-			if err != nil {
-				return all, err
-			}
-			if got.NetworkSettings != nil {
-				published = got.NetworkSettings.Ports
-			}
-		}
-		for _, p := range c.Ports {
-			all = append(all, binding(t.spec, c.Name, p, published))
-		}
+	for _, p := range c.Ports {
+		all = append(all, binding(t.spec, c.Name, p, published))
 	}
 	return all, nil
 }

@@ -49,6 +49,8 @@ type Options struct {
 	// each adopts, and stops, its own only. The folder of the engine's state is
 	// a good one. Empty: DefaultOwner.
 	Owner string
+	// Allow is what tasks may have of the machine.
+	Allow runtime.Allow
 	// Starts is how many tasks are started at the same time. 0: 4.
 	Starts int
 	// Now is the clock of the events. nil: time.Now.
@@ -69,11 +71,11 @@ type Runtime struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	starts *runtime.Queue
+
 	mu     sync.Mutex
 	tasks  map[string]*task
-	byID   map[string]*task // by container
-	queue  []*task
-	active int
+	byID   map[string]place // by container
 	closed bool
 }
 
@@ -123,7 +125,7 @@ func New(o Options, sink runtime.Sink) *Runtime {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Runtime{o: o, sink: sink, tasks: map[string]*task{}, byID: map[string]*task{}}
+	r := &Runtime{o: o, sink: sink, tasks: map[string]*task{}, byID: map[string]place{}, starts: runtime.NewQueue(o.Starts)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.docker, r.broken = connect(o)
 	return r
@@ -138,28 +140,7 @@ func (r *Runtime) Start(spec runtime.Spec) {
 	}
 	t := newTask(r, spec)
 	r.tasks[spec.TaskID] = t
-	r.queue = append(r.queue, t)
-	if r.active < r.o.Starts {
-		r.active++
-		r.work.Go(r.startQueued)
-	}
-}
-
-// startQueued starts tasks, in the order in which they came, until none waits.
-func (r *Runtime) startQueued() {
-	for {
-		r.mu.Lock()
-		if len(r.queue) == 0 || r.closed {
-			r.active--
-			r.mu.Unlock()
-			return
-		}
-		t := r.queue[0]
-		r.queue[0] = nil
-		r.queue = r.queue[1:]
-		r.mu.Unlock()
-		t.start()
-	}
+	r.starts.Put(t.start)
 }
 
 // Stop implements runtime.Runtime.
@@ -187,7 +168,9 @@ func (r *Runtime) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	r.starts.Close()
 	r.cancel()
+	r.starts.Wait()
 	r.work.Wait()
 	if r.docker == nil {
 		return nil

@@ -90,10 +90,15 @@ func TestTheDockerRuntimeKeepsTheContract(t *testing.T) {
 			},
 			Container: func(p runtimetest.Program) runtime.Container {
 				return map[runtimetest.Program]runtime.Container{
-					runtimetest.Trap:    {Image: testImage, Command: []string{"/program"}},
-					runtimetest.Ignore:  {Image: testImage, Command: []string{"/program", "ignore"}},
-					runtimetest.Missing: {Image: "127.0.0.1:1/no-such-image"},
+					runtimetest.Trap:      {Image: testImage, Command: []string{"/program"}},
+					runtimetest.Ignore:    {Image: testImage, Command: []string{"/program", "ignore"}},
+					runtimetest.Missing:   {Image: "127.0.0.1:1/no-such-image"},
+					runtimetest.Once:      {Image: testImage, Command: []string{"/program", "exit", "0"}},
+					runtimetest.OnceBadly: {Image: testImage, Command: []string{"/program", "exit", "7"}},
 				}[p]
+			},
+			Check: func(healthy bool) []string {
+				return []string{"CMD", "/program", "exit", map[bool]string{true: "0", false: "1"}[healthy]}
 			},
 			End: func(t *testing.T, taskID, container string) {
 				id := find(taskID, container).Container.ID

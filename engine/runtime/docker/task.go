@@ -1,12 +1,14 @@
 package docker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/moby/moby/client"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 )
 
 // task is one task that this engine knows of.
@@ -14,24 +16,39 @@ type task struct {
 	r    *Runtime
 	spec runtime.Spec
 
-	mu        sync.Mutex
-	ids       map[string]string // of the containers, by name
-	timeouts  map[string]int    // seconds
-	running   map[string]bool
-	exits     []runtime.Exit
-	announced bool // Started was said
-	stopping  bool
-	over      bool
-	forgotten bool
-	silent    bool // no engine knows of it: its events are nobody's
+	mu         sync.Mutex
+	course     *runtime.Course
+	containers []member // by index of the spec
+	bindings   []runtime.Binding
+	pullBegan  time.Time
+	pullEnded  time.Time
+	timer      *time.Timer
+	acting     bool // its containers have been made
+	announced  bool // Started was said
+	stopping   bool
+	over       bool
+	forgotten  bool
+	silent     bool // no engine knows of it: its events are nobody's
+}
+
+// member is what is known of a container beside its course.
+type member struct {
+	id string
+	// finished is when its last end was that has been taken; early is an end that
+	// was told before the start was.
+	finished string
+	early    *end
+}
+
+// end is how a container ended.
+type end struct {
+	exit     runtime.Exit
+	finished string
+	at       time.Time
 }
 
 func newTask(r *Runtime, spec runtime.Spec) *task {
-	t := &task{r: r, spec: spec, ids: map[string]string{}, timeouts: map[string]int{}, running: map[string]bool{}}
-	for _, c := range spec.Containers {
-		t.timeouts[c.Name] = seconds(c.StopTimeout)
-	}
-	return t
+	return &task{r: r, spec: spec, course: runtime.NewCourse(spec), containers: make([]member, len(spec.Containers))}
 }
 
 // tell gives an event to the sink. t.mu is held, so events keep their order.
@@ -40,66 +57,142 @@ func (t *task) tell(e runtime.Event) {
 		return
 	}
 	e.TaskID, e.At = t.spec.TaskID, t.r.o.Now()
+	e.PullBegan, e.PullEnded = t.pullBegan, t.pullEnded
 	t.r.sink(e)
 }
 
-// began says that all containers were started, and catches up with what has
-// ended since.
-func (t *task) began(bindings []runtime.Binding) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.announced = true
-	t.tell(runtime.Event{Kind: runtime.Started, Bindings: bindings})
-	if t.stopping {
-		t.signal()
+// act goes on with the task's course: what is to be stopped is asked to, what there is
+// to say is said, and what is to be started is given back. t.mu is held.
+func (t *task) act() []int {
+	if !t.acting || t.over {
+		return nil
 	}
-	t.settle()
+	var starts []int
+	for actions := t.course.Do(t.r.o.Now()); len(actions) > 0; actions = t.course.Do(t.r.o.Now()) {
+		for _, a := range actions {
+			switch a.Verb {
+			case order.Begin:
+				starts = append(starts, a.Container)
+			case order.Ask:
+				// Docker counts the time to SIGKILL itself, so that a stop goes on
+				// when this engine dies.
+				id, timeout := t.containers[a.Container].id, seconds(t.spec.Containers[a.Container].StopTimeout)
+				t.r.spawn(func() { t.stopContainer(id, timeout) })
+			}
+		}
+	}
+	t.say()
+	if next, ok := t.course.Next(); ok && !t.over {
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+		t.timer = time.AfterFunc(max(next.Sub(t.r.o.Now()), 0), func() { t.r.spawn(t.goOn) })
+	}
+	return starts
 }
 
-// ended takes the end of a container.
-func (t *task) ended(x runtime.Exit) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.running[x.Container] {
-		return
-	}
-	delete(t.running, x.Container)
-	t.exits = append(t.exits, x)
-	if t.announced {
-		t.settle()
-	}
-}
-
-// settle does what follows from the containers that have ended. t.mu is held.
-func (t *task) settle() {
-	if t.over {
-		return
-	}
-	if len(t.running) == 0 {
+// say tells what has become of the task. t.mu is held.
+func (t *task) say() {
+	switch {
+	case t.course.Over():
 		t.over = true
-		t.tell(runtime.Event{Kind: runtime.Exited, Exits: t.exits})
+		t.tell(t.course.End())
 		if t.forgotten || t.silent {
 			t.r.spawn(t.remove)
 		}
+	case t.course.Up() && !t.announced:
+		t.announced = true
+		t.tell(runtime.Event{Kind: runtime.Started, Bindings: t.bound(), States: t.course.States()})
+	default:
+		if news := t.course.News(); news != nil {
+			t.tell(runtime.Event{Kind: runtime.Changed, States: news})
+		}
+	}
+}
+
+// bound are the host ports of all containers. t.mu is held.
+func (t *task) bound() []runtime.Binding {
+	byContainer := func(name string) int { return t.course.Index(name) }
+	slices.SortStableFunc(t.bindings, func(a, b runtime.Binding) int { return byContainer(a.Container) - byContainer(b.Container) })
+	return slices.Clone(t.bindings)
+}
+
+// goOn acts, and starts what is to be started in its turn.
+func (t *task) goOn() {
+	t.mu.Lock()
+	starts := t.act()
+	t.mu.Unlock()
+	if len(starts) > 0 {
+		t.r.starts.Put(func() { t.begin(starts) })
+	}
+}
+
+// begin starts containers, and what may be started after them.
+func (t *task) begin(starts []int) {
+	for len(starts) > 0 {
+		i := starts[0]
+		bindings, err := t.startContainer(i)
+		if t.r.ctx.Err() != nil {
+			return // whoever adopts it sees how far it came
+		}
+		t.mu.Lock()
+		if err != nil {
+			t.course.Failed(i, startReason(err))
+		} else {
+			name := t.spec.Containers[i].Name
+			t.bindings = slices.DeleteFunc(t.bindings, func(b runtime.Binding) bool { return b.Container == name })
+			t.bindings = append(t.bindings, bindings...)
+			t.course.Began(i, t.r.o.Now())
+			if early := t.containers[i].early; early != nil {
+				t.containers[i].early = nil
+				t.took(i, *early)
+			}
+		}
+		starts = append(starts[1:], t.act()...)
+		t.mu.Unlock()
+	}
+}
+
+// ended takes the end of a container, each once.
+func (t *task) ended(i int, e end) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.finished == t.containers[i].finished {
 		return
 	}
-	for _, c := range t.spec.Containers {
-		if c.Essential && !t.running[c.Name] && !t.stopping {
-			t.stopping = true
-			t.signal()
-		}
+	switch t.course.Phase(i) {
+	case order.Starting:
+		t.containers[i].early = &e
+	case order.Running:
+		t.took(i, e)
+		t.r.spawn(t.goOn)
+	}
+}
+
+func (t *task) took(i int, e end) {
+	t.containers[i].finished = e.finished
+	t.course.Exited(i, e.exit, e.at)
+}
+
+// judged takes what a health check has found.
+func (t *task) judged(i int, healthy bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.course.Running(i) && t.spec.Containers[i].HealthCheck != nil {
+		t.course.Judge(i, healthy)
+		t.r.spawn(t.goOn)
 	}
 }
 
 // fail says that nothing of the task runs.
-func (t *task) fail(reason string) {
+func (t *task) fail(reason string, states ...runtime.State) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.over {
 		return
 	}
 	t.over = true
-	t.tell(runtime.Event{Kind: runtime.StartFailed, Reason: reason})
+	t.tell(runtime.Event{Kind: runtime.StartFailed, Reason: reason, States: states})
 }
 
 func (t *task) stop() {
@@ -109,18 +202,8 @@ func (t *task) stop() {
 		return
 	}
 	t.stopping = true
-	if t.announced {
-		t.signal()
-	}
-}
-
-// signal has Docker send the stop signal, and SIGKILL later: it counts the
-// time itself, so that it goes on when this engine dies. t.mu is held.
-func (t *task) signal() {
-	for name := range t.running {
-		id, timeout := t.ids[name], t.timeouts[name]
-		t.r.spawn(func() { t.stopContainer(id, timeout) })
-	}
+	t.course.Stop()
+	t.r.spawn(t.goOn)
 }
 
 func (t *task) stopContainer(id string, timeout int) {
@@ -150,7 +233,7 @@ func (t *task) forget() bool {
 	return t.over
 }
 
-// remove removes the containers, and the task.
+// remove removes the containers and volumes, and the task.
 func (t *task) remove() {
 	list, err := t.r.docker.ContainerList(t.r.ctx, client.ContainerListOptions{All: true, Filters: t.r.filter(t.spec.TaskID)})
 	if err != nil {
@@ -163,26 +246,42 @@ func (t *task) remove() {
 			t.r.o.Log.Warn("a container of an ended task cannot be removed", "task", t.spec.TaskID, "error", err)
 		}
 	}
+	t.removeVolumes()
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
 	delete(t.r.tasks, t.spec.TaskID)
-	for _, id := range t.ids {
-		delete(t.r.byID, id)
+	for _, c := range t.containers {
+		delete(t.r.byID, c.id)
 	}
 }
 
 // has notes a container of the task.
-func (t *task) has(name, id string, timeout int, running bool) {
+func (t *task) has(i int, id string) {
 	t.mu.Lock()
-	t.ids[name] = id
-	t.timeouts[name] = timeout
-	if running {
-		t.running[name] = true
-	}
+	t.containers[i].id = id
 	t.mu.Unlock()
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
-	t.r.byID[id] = t
+	t.r.byID[id] = place{t, i}
+}
+
+// runningIDs are Docker's ids of the containers that run, by name.
+func (t *task) runningIDs() map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := map[string]string{}
+	for i, c := range t.spec.Containers {
+		if t.course.Running(i) {
+			ids[c.Name] = t.containers[i].id
+		}
+	}
+	return ids
+}
+
+// place is where a container belongs.
+type place struct {
+	task  *task
+	index int
 }
 
 // sleep tells whether the runtime is still open after d.

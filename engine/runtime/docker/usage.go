@@ -22,9 +22,7 @@ func (r *Runtime) Usage(ctx context.Context, taskID string) ([]runtime.Usage, er
 	if t == nil || r.broken != nil {
 		return nil, fmt.Errorf("task %q: %w", taskID, errors.Join(fs.ErrNotExist, r.broken))
 	}
-	t.mu.Lock()
-	ids := maps.Clone(t.ids)
-	t.mu.Unlock()
+	ids := t.runningIDs()
 	var all []runtime.Usage
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
 		s, err := r.sample(ctx, ids[name])

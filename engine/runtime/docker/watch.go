@@ -2,19 +2,22 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/types/container"
+	docker "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 
 	"plimsoll/engine/runtime"
 )
+
+// summary is a container as Docker lists it.
+type summary = docker.Summary
 
 // Adopt implements runtime.Runtime. It is an error if no Docker Engine answers.
 func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
@@ -30,7 +33,7 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 	if err != nil {
 		return fmt.Errorf("docker engine at %s: %w", r.docker.DaemonHost(), err)
 	}
-	found := map[string][]container.Summary{}
+	found := map[string][]summary{}
 	for _, c := range list.Items {
 		found[c.Labels[labelTask]] = append(found[c.Labels[labelTask]], c)
 	}
@@ -50,77 +53,95 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 }
 
 // find takes up what is there of a task.
-func (t *task) find(ctx context.Context, containers []container.Summary) {
+func (t *task) find(ctx context.Context, containers []summary) {
 	if len(containers) == 0 {
 		t.fail("CannotStartContainerError: no trace of the task was found when the engine came back")
 		return
 	}
-	whole := len(containers) == len(t.spec.Containers)
+	byName := map[string]summary{}
 	for _, c := range containers {
-		whole = whole && c.State != container.StateCreated
+		byName[c.Labels[labelName]] = c
 	}
-	if !whole {
+	if len(byName) < len(t.spec.Containers) {
 		t.remove()
 		t.r.mu.Lock()
 		t.r.tasks[t.spec.TaskID] = t
 		t.r.mu.Unlock()
-		t.fail("CannotStartContainerError: the engine ended before it had started the whole task")
+		t.fail("CannotStartContainerError: the engine ended before it had made the whole task")
 		return
 	}
-	for _, c := range containers {
-		t.take(ctx, c)
+	for i, c := range t.spec.Containers {
+		t.take(ctx, i, byName[c.Name].ID)
 	}
 	t.mu.Lock()
-	t.announced = len(t.running) == 0 // then only its end is said
-	t.settle()
-	over := t.over
+	t.acting = true
+	if t.spec.Stopping {
+		t.stopping = true
+		t.course.Stop()
+	}
 	t.mu.Unlock()
-	if over {
-		return
-	}
-	bindings, err := t.bindings()
-	if err != nil {
-		t.r.o.Log.Warn("the ports of a task cannot be read", "task", t.spec.TaskID, "error", err)
-	}
-	t.began(bindings)
+	t.goOn()
 }
 
-// take notes a container that was there before, with its exit code if it has
-// ended.
-func (t *task) take(ctx context.Context, c container.Summary) {
-	name := c.Labels[labelName]
-	timeout, err := strconv.Atoi(c.Labels[labelStopTimeout])
-	if err != nil {
-		timeout = seconds(0)
+// take notes a container that was there before, with how far it has come.
+func (t *task) take(ctx context.Context, i int, id string) {
+	t.has(i, id)
+	got, err := t.r.inspect(ctx, id)
+	if err != nil || got.State == nil || got.State.Status == docker.StateCreated {
+		return
 	}
-	t.has(name, c.ID, timeout, true)
-	if c.State != container.StateRunning && c.State != container.StatePaused && c.State != container.StateRestarting {
-		t.ended(t.r.exit(ctx, name, c.ID))
+	var bindings []runtime.Binding
+	if got.State.Running {
+		if bindings, err = t.bindingsOf(i); err != nil {
+			t.r.o.Log.Warn("the ports of a task cannot be read", "task", t.spec.TaskID, "error", err)
+		}
+	}
+	e := t.r.endOf(t.spec.Containers[i].Name, got)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bindings = append(t.bindings, bindings...)
+	t.course.Began(i, moment(got.State.StartedAt, t.r.o.Now()))
+	if h := got.State.Health; got.State.Running && h != nil && t.spec.Containers[i].HealthCheck != nil && h.Status != docker.Starting {
+		t.course.Judge(i, h.Status == docker.Healthy)
+	}
+	if !got.State.Running {
+		t.took(i, e)
 	}
 }
 
 // adoptStray ends a task that no spec names. One that has ended is kept for a
 // while, for its logs.
-func (r *Runtime) adoptStray(ctx context.Context, id string, containers []container.Summary) {
-	t := newTask(r, runtime.Spec{TaskID: id})
-	t.silent = true
+func (r *Runtime) adoptStray(ctx context.Context, id string, containers []summary) {
+	spec := runtime.Spec{TaskID: id}
 	recent := false
 	for _, c := range containers {
-		t.take(ctx, c)
+		timeout, err := strconv.Atoi(c.Labels[labelStopTimeout])
+		if err != nil {
+			timeout = seconds(0)
+		}
+		spec.Containers = append(spec.Containers, runtime.Container{
+			Name: c.Labels[labelName], StopTimeout: time.Duration(timeout) * time.Second,
+		})
 		recent = recent || r.o.Now().Sub(time.Unix(c.Created, 0)) < keepStopped
 	}
+	t := newTask(r, spec)
+	t.silent = true
+	for i, c := range containers {
+		t.take(ctx, i, c.ID)
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.running) == 0 && recent {
+	t.acting, t.stopping = true, true
+	t.course.Stop()
+	runs := slices.ContainsFunc(spec.Containers, func(c runtime.Container) bool { return t.course.Running(t.course.Index(c.Name)) })
+	t.mu.Unlock()
+	if !runs && recent {
 		return
 	}
 	r.mu.Lock()
 	r.tasks[id] = t
 	r.mu.Unlock()
 	r.o.Log.Info("a task that the engine does not know is ended", "task", id)
-	t.announced, t.stopping = true, true
-	t.signal()
-	t.settle()
+	t.goOn()
 }
 
 // watch follows Docker's events. When they break off it catches up by a list.
@@ -150,12 +171,17 @@ func (r *Runtime) follow(since time.Time) error {
 	defer cancel()
 	stream := r.docker.Events(ctx, client.EventsListOptions{
 		Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
-		Filters: r.filter("").Clone().Add("type", string(events.ContainerEventType)).Add("event", string(events.ActionDie)),
+		Filters: r.filter("").Clone().Add("type", string(events.ContainerEventType)).Add("event", string(events.ActionDie), string(events.ActionHealthStatus)),
 	})
 	for {
 		select {
 		case m := <-stream.Messages:
-			r.died(m.Actor.ID)
+			switch m.Action {
+			case events.ActionDie:
+				r.died(m.Actor.ID)
+			case events.ActionHealthStatusHealthy, events.ActionHealthStatusUnhealthy:
+				r.judged(m.Actor.ID, m.Action == events.ActionHealthStatusHealthy)
+			}
 		case err := <-stream.Err:
 			return err
 		}
@@ -165,26 +191,32 @@ func (r *Runtime) follow(since time.Time) error {
 // died takes the end of a container, whichever way it was learnt.
 func (r *Runtime) died(id string) {
 	r.mu.Lock()
-	t := r.byID[id]
+	at, known := r.byID[id]
 	r.mu.Unlock()
-	if t == nil {
+	if !known {
 		return
 	}
-	t.mu.Lock()
-	name := ""
-	for n, i := range t.ids {
-		if i == id && t.running[n] {
-			name = n
-		}
+	name := at.task.spec.Containers[at.index].Name
+	got, err := r.inspect(r.ctx, id)
+	switch {
+	case errdefs.IsNotFound(err):
+		at.task.ended(at.index, end{runtime.Exit{Container: name, Code: 137, Reason: "the container was removed"}, "removed", r.o.Now()})
+	case err != nil || got.State == nil:
+		at.task.ended(at.index, end{runtime.Exit{Container: name, Code: 137, Reason: fmt.Sprintf("its exit code cannot be read: %v", err)}, "unknown", r.o.Now()})
+	case got.State.Running || got.State.Status == docker.StateCreated: // an old event
+	default:
+		at.task.ended(at.index, r.endOf(name, got))
 	}
-	t.mu.Unlock()
-	if name == "" {
-		return
+}
+
+// judged takes what a health check has found.
+func (r *Runtime) judged(id string, healthy bool) {
+	r.mu.Lock()
+	at, known := r.byID[id]
+	r.mu.Unlock()
+	if known {
+		at.task.judged(at.index, healthy)
 	}
-	if c, err := r.inspect(r.ctx, id); err == nil && c.State != nil && c.State.Running {
-		return // an old event
-	}
-	t.ended(r.exit(r.ctx, name, id))
 }
 
 // resync looks at every container that is believed to run.
@@ -198,36 +230,40 @@ func (r *Runtime) resync() error {
 		running[c.ID] = true
 	}
 	r.mu.Lock()
-	missing := maps.Clone(r.byID)
+	known := maps.Clone(r.byID)
 	r.mu.Unlock()
-	for id, t := range missing {
-		if !running[id] && t.isAnnounced() {
+	for id, at := range known {
+		at.task.mu.Lock()
+		runs := at.task.course.Running(at.index)
+		at.task.mu.Unlock()
+		switch {
+		case runs && !running[id]:
 			r.died(id)
+		case runs && at.task.spec.Containers[at.index].HealthCheck != nil:
+			got, err := r.inspect(r.ctx, id)
+			if err == nil && got.State != nil && got.State.Health != nil && got.State.Health.Status != docker.Starting {
+				r.judged(id, got.State.Health.Status == docker.Healthy)
+			}
 		}
 	}
 	return nil
 }
 
-func (t *task) isAnnounced() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.announced
+// endOf is how a container ended.
+func (r *Runtime) endOf(name string, got docker.InspectResponse) end {
+	s := got.State
+	x := runtime.Exit{Container: name, Code: s.ExitCode, OOM: s.OOMKilled, Reason: s.Error}
+	if x.OOM {
+		x.Reason = "OutOfMemoryError: the container used more than its memory limit"
+	}
+	return end{exit: x, finished: s.FinishedAt, at: moment(s.FinishedAt, r.o.Now())}
 }
 
-// exit reads how a container ended.
-func (r *Runtime) exit(ctx context.Context, name, id string) runtime.Exit {
-	x := runtime.Exit{Container: name, Code: 137}
-	c, err := r.inspect(ctx, id)
-	switch {
-	case err == nil && c.State != nil:
-		x.Code, x.OOM, x.Reason = c.State.ExitCode, c.State.OOMKilled, c.State.Error
-		if x.OOM {
-			x.Reason = "OutOfMemoryError: the container used more than its memory limit"
-		}
-	case errdefs.IsNotFound(err):
-		x.Reason = "the container was removed"
-	default:
-		x.Reason = fmt.Sprintf("its exit code cannot be read: %v", errors.Unwrap(err))
+// moment reads a time of Docker's.
+func moment(text string, otherwise time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return otherwise
 	}
-	return x
+	return at
 }

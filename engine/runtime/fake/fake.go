@@ -29,6 +29,13 @@ type Fate struct {
 	// is its exit code then.
 	Life time.Duration
 	Code int
+	// Codes are the exit codes of containers whose end others wait for: in this
+	// runtime they end as soon as they have begun, by default with 0.
+	Codes map[string]int
+	// HealthDelay is the time from the start of a container with a health check
+	// until it is healthy, or, with Unhealthy, is found not to be.
+	HealthDelay time.Duration
+	Unhealthy   bool
 	// IgnoreStop lets the task run on after the stop signal, until its
 	// StopTimeout ends it with 137.
 	IgnoreStop bool
@@ -71,25 +78,20 @@ type World struct {
 type task struct {
 	spec     runtime.Spec
 	fate     Fate
-	state    state
+	course   *runtime.Course
+	begun    bool // its start has been looked at
 	stopping bool
+	started  bool // Started was said, or would have been
+	ended    bool
 	silent   bool // no engine knows of it any more
 	bindings []runtime.Binding
-	running  map[string]bool // containers
-	exits    []runtime.Exit
+	serials  []uint64     // of the starts of the containers
+	judged   map[int]bool // containers whose health somebody has looked at
 	reason   string
-	serial   uint64
+	pulled   time.Time
 	output   []string
 	changed  chan struct{} // made when somebody follows the output
 }
-
-type state int
-
-const (
-	starting state = iota
-	running
-	ended
-)
 
 // NewWorld makes an empty table.
 func NewWorld() *World {
@@ -132,8 +134,7 @@ func (r *Runtime) Start(spec runtime.Spec) {
 	if w.tasks[spec.TaskID] != nil {
 		return
 	}
-	w.seq++
-	t := &task{spec: spec, fate: fate, serial: w.seq}
+	t := newTask(spec, fate)
 	w.tasks[spec.TaskID] = t
 	w.after(fate.StartDelay, func() { w.started(t) })
 }
@@ -144,7 +145,7 @@ func (r *Runtime) Stop(taskID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := w.tasks[taskID]
-	if t == nil || t.stopping || t.state == ended {
+	if t == nil || t.stopping || t.ended {
 		return
 	}
 	w.stop(t)
@@ -164,15 +165,15 @@ func (r *Runtime) Adopt(_ context.Context, known []runtime.Spec) error {
 			switch {
 			case t == nil:
 				w.say(runtime.Event{TaskID: spec.TaskID, Kind: runtime.StartFailed, Reason: "CannotStartContainerError: no trace of the task was found when the engine came back"})
-			case t.state == running:
-				w.say(runtime.Event{TaskID: spec.TaskID, Kind: runtime.Started, Bindings: slices.Clone(t.bindings)})
-			case t.state == ended:
+			case t.ended:
 				w.sayEnd(t)
+			case t.started:
+				w.sayStarted(t)
 			}
 		})
 	}
 	for id, t := range w.tasks {
-		if !wanted[id] && t.state != ended {
+		if !wanted[id] && !t.ended {
 			t.silent = true
 			if !t.stopping {
 				w.stop(t)
@@ -186,7 +187,7 @@ func (r *Runtime) Adopt(_ context.Context, known []runtime.Spec) error {
 func (r *Runtime) Forget(taskID string) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
-	if t := r.w.tasks[taskID]; t != nil && t.state == ended {
+	if t := r.w.tasks[taskID]; t != nil && t.ended {
 		delete(r.w.tasks, taskID)
 	}
 }
@@ -196,19 +197,34 @@ func (w *World) Exit(taskID, container string, code int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.after(0, func() {
-		if t := w.tasks[taskID]; t != nil && t.running[container] {
-			w.exit(t, container, code)
+		if t := w.tasks[taskID]; t != nil {
+			w.exit(t, t.course.Index(container), code)
 		}
 	})
 }
 
-// Running tells which start of a task a container belongs to: the serial
-// number of the start, or 0 if it does not run.
+// Judge says from outside what a container's health check finds.
+func (w *World) Judge(taskID, container string, healthy bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.after(0, func() {
+		if t := w.tasks[taskID]; t != nil {
+			w.judge(t, t.course.Index(container), healthy)
+		}
+	})
+}
+
+// Running tells which start a container runs since: the serial number of the
+// start, or 0 if it does not run.
 func (w *World) Running(taskID, container string) uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.tasks[taskID]; t != nil && t.running[container] {
-		return t.serial
+	t := w.tasks[taskID]
+	if t == nil {
+		return 0
+	}
+	if i := t.course.Index(container); t.course.Running(i) {
+		return t.serials[i]
 	}
 	return 0
 }
@@ -218,6 +234,11 @@ func (w *World) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.tasks)
+}
+
+// Abilities of the fake runtime: all, since nothing is really done.
+func Abilities() runtime.Abilities {
+	return runtime.Abilities{Runtime: "fake", Anything: true}
 }
 
 // Logs implements runtime.Logs: the life of each container in a line each.
@@ -243,7 +264,7 @@ func (r *Runtime) Logs(ctx context.Context, taskID, container string, follow boo
 func (w *World) follow(ctx context.Context, t *task, in *io.PipeWriter) {
 	for at := 0; ; {
 		w.mu.Lock()
-		lines, over := t.output[at:], t.state == ended
+		lines, over := t.output[at:], t.ended
 		if t.changed == nil {
 			t.changed = make(chan struct{})
 		}

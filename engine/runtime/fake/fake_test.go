@@ -15,16 +15,24 @@ import (
 func TestTheFakeRuntimeKeepsTheContract(t *testing.T) {
 	runtimetest.Run(t, func(t *testing.T) runtimetest.Harness {
 		world := fake.NewWorld()
+		codes := map[string]int{}
 		fate := func(s runtime.Spec) fake.Fate {
+			made := fake.Fate{Codes: codes, HealthDelay: time.Millisecond}
 			for _, c := range s.Containers {
 				switch c.Image {
 				case "missing":
-					return fake.Fate{Fail: "CannotStartContainerError: image \"missing\" is not there"}
+					made.Fail = "CannotStartContainerError: image \"missing\" is not there"
 				case "ignore":
-					return fake.Fate{IgnoreStop: true}
+					made.IgnoreStop = true
+				case "bad":
+					codes[c.Name] = runtimetest.EndCode
+				}
+				if h := c.HealthCheck; h != nil {
+					made.Unhealthy = h.Command[1] == "false"
+					made.HealthDelay += h.StartPeriod
 				}
 			}
-			return fake.Fate{}
+			return made
 		}
 		return runtimetest.Harness{
 			Address: "127.64.9.1", FreePort: 8080,
@@ -35,9 +43,12 @@ func TestTheFakeRuntimeKeepsTheContract(t *testing.T) {
 			Container: func(p runtimetest.Program) runtime.Container {
 				return runtime.Container{Image: map[runtimetest.Program]string{
 					runtimetest.Trap: "trap", runtimetest.Ignore: "ignore", runtimetest.Missing: "missing",
+					runtimetest.Once: "once", runtimetest.OnceBadly: "bad",
 				}[p]}
 			},
-			End: func(t *testing.T, taskID, container string) { world.Exit(taskID, container, runtimetest.EndCode) },
+			Check:    func(healthy bool) []string { return []string{"CMD", fmt.Sprint(healthy)} },
+			Unending: func(taskID, container string) { codes[container] = -1 },
+			End:      func(t *testing.T, taskID, container string) { world.Exit(taskID, container, runtimetest.EndCode) },
 			Identity: func(t *testing.T, taskID, container string) string {
 				if serial := world.Running(taskID, container); serial > 0 {
 					return fmt.Sprint(serial)

@@ -7,93 +7,168 @@ import (
 	"time"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 )
+
+func newTask(spec runtime.Spec, fate Fate) *task {
+	return &task{spec: spec, fate: fate, course: runtime.NewCourse(spec), serials: make([]uint64, len(spec.Containers))}
+}
 
 // started ends the start of a task, well or badly.
 func (w *World) started(t *task) {
-	if t.state != starting {
+	t.begun, t.pulled = true, w.now()
+	reason := t.fate.Fail
+	if reason == "" {
+		reason = order.Check(t.spec.Order())
+	}
+	if reason == "" {
+		if err := w.bind(t); err != nil {
+			reason = "CannotStartContainerError: " + err.Error()
+		}
+	}
+	if reason != "" {
+		w.finish(t, reason)
 		return
-	}
-	if t.fate.Fail != "" {
-		w.failStart(t, t.fate.Fail)
-		return
-	}
-	if err := w.bind(t); err != nil {
-		w.failStart(t, "CannotStartContainerError: "+err.Error())
-		return
-	}
-	t.state = running
-	t.running = map[string]bool{}
-	for _, c := range t.spec.Containers {
-		t.running[c.Name] = true
-	}
-	if !t.silent {
-		w.say(runtime.Event{TaskID: t.spec.TaskID, Kind: runtime.Started, Bindings: slices.Clone(t.bindings)})
-	}
-	w.print(t, "ready\n")
-	if t.stopping {
-		w.signal(t)
 	}
 	if t.fate.Life > 0 {
 		w.after(t.fate.Life, func() { w.exitAll(t, t.fate.Code) })
 	}
-}
-
-func (w *World) failStart(t *task, reason string) {
-	t.state, t.reason = ended, reason
-	w.unbind(t)
-	w.sayEnd(t)
-	w.print(t, "")
-}
-
-// stop is the stop signal.
-func (w *World) stop(t *task) {
-	t.stopping = true
-	if t.state == running {
-		w.signal(t)
+	w.act(t)
+	// One that was stopped meanwhile has been started all the same.
+	if t.stopping {
+		t.course.Stop()
+		w.act(t)
 	}
 }
 
-func (w *World) signal(t *task) {
-	if !t.fate.IgnoreStop {
-		w.after(t.fate.StopDelay, func() { w.exitAll(t, 0) })
+// act does what the order of the containers asks for, and says what has changed.
+func (w *World) act(t *task) {
+	if t.ended {
 		return
 	}
-	w.print(t, "ignored\n")
-	for _, c := range t.spec.Containers {
-		w.after(c.StopTimeout, func() {
-			if t.running[c.Name] {
-				w.exit(t, c.Name, 137)
+	for actions := t.course.Do(time.Now()); len(actions) > 0; actions = t.course.Do(time.Now()) {
+		for _, a := range actions {
+			switch a.Verb {
+			case order.Begin:
+				w.begin(t, a.Container)
+			case order.Ask:
+				w.ask(t, a.Container)
+			case order.Kill:
+				if t.fate.IgnoreStop {
+					w.exit(t, a.Container, 137)
+					return // which has acted
+				}
+			}
+		}
+	}
+	switch {
+	case t.course.Over():
+		w.finish(t, "")
+		return
+	case t.course.Up() && !t.started:
+		t.started = true
+		w.sayStarted(t)
+	default:
+		if news := t.course.News(); news != nil {
+			w.tell(t, runtime.Event{Kind: runtime.Changed, States: news, PullBegan: t.pulled, PullEnded: t.pulled})
+		}
+	}
+	if next, ok := t.course.Next(); ok {
+		w.after(max(time.Until(next), 0), func() { w.act(t) })
+	}
+}
+
+// begin starts a container.
+func (w *World) begin(t *task, i int) {
+	w.seq++
+	serial := w.seq
+	t.serials[i] = serial
+	delete(t.judged, i)
+	t.course.Began(i, time.Now())
+	c := t.spec.Containers[i]
+	w.print(t, "ready\n")
+	if c.HealthCheck != nil {
+		w.after(t.fate.HealthDelay, func() {
+			if t.serials[i] == serial && !t.judged[i] {
+				w.judge(t, i, !t.fate.Unhealthy)
+			}
+		})
+	}
+	if t.awaited(c.Name) {
+		w.after(0, func() {
+			if t.serials[i] == serial {
+				w.exit(t, i, t.fate.Codes[c.Name])
 			}
 		})
 	}
 }
 
-func (w *World) exitAll(t *task, code int) {
+// awaited tells whether others wait for the container's end.
+func (t *task) awaited(name string) bool {
+	if _, told := t.fate.Codes[name]; told && t.fate.Codes[name] < 0 {
+		return false
+	}
 	for _, c := range t.spec.Containers {
-		if t.running[c.Name] {
-			w.exit(t, c.Name, code)
+		for _, d := range c.DependsOn {
+			if d.Container == name && (d.Condition == order.Complete || d.Condition == order.Success) {
+				return true
+			}
 		}
+	}
+	return false
+}
+
+func (w *World) judge(t *task, i int, healthy bool) {
+	if t.ended || !t.course.Running(i) {
+		return
+	}
+	if t.judged == nil {
+		t.judged = map[int]bool{}
+	}
+	t.judged[i] = true
+	t.course.Judge(i, healthy)
+	w.act(t)
+}
+
+// stop is the stop signal to the task.
+func (w *World) stop(t *task) {
+	t.stopping = true
+	if t.begun {
+		t.course.Stop()
+		w.act(t)
 	}
 }
 
-// exit ends a container; an essential one stops the others, and the last one
-// ends the task.
-func (w *World) exit(t *task, container string, code int) {
-	delete(t.running, container)
-	t.exits = append(t.exits, runtime.Exit{Container: container, Code: code})
-	if len(t.running) == 0 {
-		t.state = ended
-		w.unbind(t)
-		w.sayEnd(t)
-		w.print(t, "")
+// ask is the stop signal to a container.
+func (w *World) ask(t *task, i int) {
+	if t.fate.IgnoreStop {
+		w.print(t, "ignored\n")
 		return
 	}
-	for _, c := range t.spec.Containers {
-		if c.Name == container && c.Essential && !t.stopping {
-			w.stop(t)
-		}
+	w.after(t.fate.StopDelay, func() { w.exit(t, i, 0) })
+}
+
+func (w *World) exitAll(t *task, code int) {
+	for i := range t.spec.Containers {
+		w.exit(t, i, code)
 	}
+}
+
+// exit ends a container.
+func (w *World) exit(t *task, i, code int) {
+	if t.ended || !t.course.Running(i) {
+		return
+	}
+	t.course.Exited(i, runtime.Exit{Container: t.spec.Containers[i].Name, Code: code}, time.Now())
+	w.act(t)
+}
+
+// finish ends a task; the reason, if any, is why it was not even begun.
+func (w *World) finish(t *task, reason string) {
+	t.ended, t.reason = true, reason
+	w.unbind(t)
+	w.sayEnd(t)
+	w.print(t, "")
 }
 
 // bind gives the task its host ports.
@@ -144,13 +219,25 @@ func (w *World) unbind(t *task) {
 }
 
 func (w *World) sayEnd(t *task) {
+	if t.reason != "" {
+		w.tell(t, runtime.Event{Kind: runtime.StartFailed, Reason: t.reason})
+		return
+	}
+	w.tell(t, t.course.End())
+}
+
+func (w *World) sayStarted(t *task) {
+	w.tell(t, runtime.Event{
+		Kind: runtime.Started, Bindings: slices.Clone(t.bindings), States: t.course.States(),
+		PullBegan: t.pulled, PullEnded: t.pulled,
+	})
+}
+
+func (w *World) tell(t *task, e runtime.Event) {
 	if t.silent {
 		return
 	}
-	e := runtime.Event{TaskID: t.spec.TaskID, Kind: runtime.Exited, Exits: slices.Clone(t.exits), Reason: t.reason}
-	if len(t.exits) == 0 {
-		e.Kind = runtime.StartFailed
-	}
+	e.TaskID = t.spec.TaskID
 	w.say(e)
 }
 

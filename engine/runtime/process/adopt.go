@@ -89,6 +89,7 @@ func (t *task) resume() {
 			t.r.o.Log.Warn("a task cannot be adopted yet", "task", t.spec.TaskID, "error", err)
 		}
 		if h := t.find(); h != nil {
+			t.follow()
 			t.run(h)
 			t.watch()
 			return

@@ -45,11 +45,14 @@ func TestTheProcessRuntimeKeepsTheContract(t *testing.T) {
 			},
 			Container: func(p runtimetest.Program) runtime.Container {
 				return map[runtimetest.Program]runtime.Container{
-					runtimetest.Trap:    script(trapScript),
-					runtimetest.Ignore:  script(ignoreScript),
-					runtimetest.Missing: {Command: []string{"no-such-program"}},
+					runtimetest.Trap:      script(trapScript),
+					runtimetest.Ignore:    script(ignoreScript),
+					runtimetest.Missing:   {Command: []string{"no-such-program"}},
+					runtimetest.Once:      script("echo ready"),
+					runtimetest.OnceBadly: script("echo ready; exit 7"),
 				}[p]
 			},
+			Check: func(healthy bool) []string { return []string{"CMD-SHELL", fmt.Sprint(healthy)} },
 			End: func(t *testing.T, taskID, container string) {
 				if id, ok := living(dir, taskID, container); ok {
 					if err := syscall.Kill(id.PID, syscall.SIGUSR1); err != nil {
@@ -118,7 +121,7 @@ func living(dir, taskID, container string) (shim.Identity, bool) {
 	}
 	for _, id := range state.Containers {
 		if id.Name == container {
-			return id, alive(id)
+			return id.Identity, id.PID > 0 && alive(id.Identity)
 		}
 	}
 	return shim.Identity{}, false

@@ -50,6 +50,7 @@ func (t *task) launch() {
 		t.fail("CannotStartContainerError: " + err.Error())
 		return
 	}
+	t.follow()
 	h, reply, err := t.startShim(spec, lock)
 	switch {
 	case h == nil:
@@ -69,6 +70,16 @@ func (t *task) launch() {
 	default:
 		t.run(h)
 		t.r.spawn(t.watch)
+	}
+}
+
+// follow has the changes of the task's state told, if there can be any.
+func (t *task) follow() {
+	if !t.watched {
+		return
+	}
+	if err := t.r.states.add(t); err != nil {
+		t.r.o.Log.Warn("the containers of a task cannot be followed: their health and restarts are not told", "task", t.spec.TaskID, "error", err)
 	}
 }
 
@@ -121,6 +132,7 @@ func (r *Runtime) container(spec runtime.Spec, c runtime.Container, bindings []r
 	s := shim.Container{
 		Name: c.Name, Args: slices.Concat(c.EntryPoint, c.Command), Dir: c.WorkingDir,
 		StopTimeout: c.StopTimeout, Essential: c.Essential, LogLimit: r.o.LogLimit,
+		DependsOn: c.DependsOn, StartTimeout: c.StartTimeout, Restart: c.Restart,
 	}
 	if s.StopTimeout <= 0 {
 		s.StopTimeout = defaultStopTimeout
@@ -130,6 +142,13 @@ func (r *Runtime) container(spec runtime.Spec, c runtime.Container, bindings []r
 	}
 	if !filepath.IsAbs(s.Dir) {
 		return s, fmt.Errorf("working directory %q: an absolute path is needed", s.Dir)
+	}
+	var err error
+	if s.Health, err = healthCheck(c.HealthCheck); err != nil {
+		return s, err
+	}
+	if s.Limits, err = limits(c.Setting.Ulimits); err != nil {
+		return s, err
 	}
 	u, err := r.userFor(c.User)
 	if err != nil {

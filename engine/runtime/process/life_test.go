@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/engine/runtime/process"
 	"plimsoll/engine/runtime/process/shim"
 )
@@ -161,7 +162,7 @@ func TestAShimThatIsKilledTakesItsTaskWithItAndTheEngineSaysSo(t *testing.T) {
 	if len(e.Exits) != 1 || e.Exits[0].Code != 137 || !strings.Contains(e.Reason, "parent process was killed") {
 		t.Errorf("got %+v", e)
 	}
-	eventually(t, "nothing is left", func() bool { return !alive(group) && !alive(state.Containers[0]) })
+	eventually(t, "nothing is left", func() bool { return !alive(group) && !alive(state.Containers[0].Identity) })
 }
 
 func TestAnEngineThatIsKilledFindsItsTasksAgain(t *testing.T) {
@@ -192,7 +193,7 @@ func TestAnEngineThatIsKilledFindsItsTasksAgain(t *testing.T) {
 	if err := syscall.Kill(ends.PID, syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the task ends", func() bool { return !alive(ends) && !alive(parent) })
+	eventually(t, "the task ends", func() bool { return !alive(ends.Identity) && !alive(parent) })
 
 	specs := []runtime.Spec{task("lives", script(trapScript)), task("ends", script(trapScript))}
 	if err := b.Adopt(context.Background(), specs); err != nil {
@@ -211,7 +212,7 @@ func TestAnEngineThatIsKilledFindsItsTasksAgain(t *testing.T) {
 			t.Fatal("no event within 30 s")
 		}
 	}
-	if after := b.state("lives").Containers[0]; after != before || !alive(after) {
+	if after := b.state("lives").Containers[0]; after != before || !alive(after.Identity) {
 		t.Errorf("the process was %+v and is %+v", before, after)
 	}
 	b.Stop("lives")
@@ -275,8 +276,8 @@ func TestAPidThatIsSomebodyElsesByNowIsNeverSignalled(t *testing.T) {
 	b := newBench(t, process.Options{})
 	other := stranger(t)
 	old := shim.Identity{Name: "main", PID: other.PID, Start: other.Start - 1}
-	leave(t, b.dir, "known", boot(t), &shim.State{Shim: old, Containers: []shim.Identity{old}})
-	leave(t, b.dir, "stray", boot(t), &shim.State{Shim: old, Containers: []shim.Identity{old}})
+	leave(t, b.dir, "known", boot(t), &shim.State{Shim: old, Containers: running(old)})
+	leave(t, b.dir, "stray", boot(t), &shim.State{Shim: old, Containers: running(old)})
 	if err := b.Adopt(context.Background(), []runtime.Spec{task("known", script("true"))}); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +325,7 @@ func TestWhatAKilledShimLeftBehindIsKilledAtAdoption(t *testing.T) {
 	member.Process.Kill()
 	member.Wait()
 	dead := shim.Identity{PID: member.Process.Pid, Start: leader.Start}
-	leave(t, b.dir, "one", boot(t), &shim.State{Shim: dead, Containers: []shim.Identity{{Name: "main", PID: dead.PID + 1, Start: 1}}})
+	leave(t, b.dir, "one", boot(t), &shim.State{Shim: dead, Containers: running(shim.Identity{Name: "main", PID: dead.PID + 1, Start: 1})})
 	if err := b.Adopt(context.Background(), []runtime.Spec{task("one", script("true"))}); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +341,7 @@ func TestWhatAKilledShimLeftBehindIsKilledAtAdoption(t *testing.T) {
 func TestAfterARestartOfTheMachineATaskHasEndedAndNothingIsSignalled(t *testing.T) {
 	b := newBench(t, process.Options{})
 	other := stranger(t)
-	leave(t, b.dir, "one", "another-boot", &shim.State{Shim: shim.Identity{PID: 1, Start: 1}, Containers: []shim.Identity{other}})
+	leave(t, b.dir, "one", "another-boot", &shim.State{Shim: shim.Identity{PID: 1, Start: 1}, Containers: running(other)})
 	if err := b.Adopt(context.Background(), []runtime.Spec{task("one", script("true"))}); err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +376,7 @@ func TestAShimThatIsStillStartingIsWaitedFor(t *testing.T) {
 	}
 	b.Stop("one") // comes before there is anybody to have it
 	process := stranger(t)
-	leave(t, b.dir, "one", boot(t), &shim.State{Shim: process, Containers: []shim.Identity{process}})
+	leave(t, b.dir, "one", boot(t), &shim.State{Shim: process, Containers: running(process)})
 	b.next(runtime.Started)
 	eventually(t, "the signal is passed on", func() bool { return !alive(process) })
 	lock.Close()
@@ -565,4 +566,13 @@ func TestClosingLeavesNoGoroutineAndNoEventBehind(t *testing.T) {
 		return err == nil && len(entries) == 0
 	})
 	r.Close()
+}
+
+// running are containers that run, as a state has them.
+func running(ids ...shim.Identity) []shim.Process {
+	var all []shim.Process
+	for _, id := range ids {
+		all = append(all, shim.Process{Identity: id, Phase: order.Running})
+	}
+	return all
 }

@@ -86,10 +86,11 @@ type Runtime struct {
 	cgroups *cgroups
 	probes  *prober
 
+	starts *runtime.Queue
+	states *stateWatch
+
 	mu      sync.Mutex
 	tasks   map[string]*task
-	queue   []*task // to be started
-	active  int     // workers that start tasks
 	closed  bool
 	workers sync.WaitGroup // everything that may call the sink
 }
@@ -114,7 +115,7 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 	}
 	r := &Runtime{
 		o: o, sink: sink, root: os.Geteuid() == 0, boot: bootID(),
-		ports: o.Ports, tasks: map[string]*task{},
+		ports: o.Ports, tasks: map[string]*task{}, starts: runtime.NewQueue(o.Starts),
 	}
 	if r.ports == nil {
 		r.ports = NewPorts(o.FirstPort, o.LastPort)
@@ -126,6 +127,7 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 	}
 	r.cgroups = newCgroups(o)
 	r.probes = newProber(r)
+	r.states = newStateWatch(r)
 	return r, nil
 }
 
@@ -153,6 +155,14 @@ func defaults(o *Options) {
 	}
 }
 
+// Abilities are what this runtime can do for a task: its containers are processes
+// among the others of the machine, in its network and with its files.
+func Abilities() runtime.Abilities {
+	return runtime.Abilities{Runtime: "process", Can: map[runtime.Ability]bool{
+		runtime.HostNetwork: true, runtime.HostPID: true, runtime.HostIPC: true,
+	}}
+}
+
 // ShimMain runs the shim with the arguments after "shim" and returns the exit
 // status of the process. The engine's main calls it before anything else when
 // its first argument is "shim". (Importing this package is enough, in fact:
@@ -168,30 +178,7 @@ func (r *Runtime) Start(spec runtime.Spec) {
 	}
 	t := newTask(r, spec)
 	r.tasks[spec.TaskID] = t
-	r.queue = append(r.queue, t)
-	if r.active < r.o.Starts {
-		r.active++
-		r.workers.Add(1)
-		go r.work()
-	}
-}
-
-// work starts tasks until none waits.
-func (r *Runtime) work() {
-	defer r.workers.Done()
-	for {
-		r.mu.Lock()
-		if len(r.queue) == 0 || r.closed {
-			r.active--
-			r.mu.Unlock()
-			return
-		}
-		t := r.queue[0]
-		r.queue[0] = nil
-		r.queue = r.queue[1:]
-		r.mu.Unlock()
-		t.launch()
-	}
+	r.starts.Put(t.launch)
 }
 
 // Stop implements runtime.Runtime.
@@ -246,10 +233,13 @@ func (r *Runtime) Close() error {
 		tasks = append(tasks, t)
 	}
 	r.mu.Unlock()
+	r.starts.Close()
 	r.probes.close()
+	r.states.close()
 	for _, t := range tasks {
 		t.abandon()
 	}
+	r.starts.Wait()
 	r.workers.Wait()
 	r.cgroups.close()
 	return nil

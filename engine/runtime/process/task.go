@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/engine/runtime/process/shim"
 )
 
@@ -26,6 +27,12 @@ type task struct {
 	forgotten bool
 	ended     bool
 
+	// Of a task that is watched: what its states were when they were told last.
+	watched     bool
+	watchNumber int32
+	looking     sync.Mutex
+	said        []runtime.State
+
 	say     sync.Mutex // the order of events
 	started bool
 	over    bool
@@ -33,7 +40,7 @@ type task struct {
 }
 
 func newTask(r *Runtime, spec runtime.Spec) *task {
-	return &task{r: r, spec: spec, dir: r.dir(spec.TaskID)}
+	return &task{r: r, spec: spec, dir: r.dir(spec.TaskID), watched: runtime.Watched(spec)}
 }
 
 // tell gives an event to the sink, if it may still come.
@@ -46,6 +53,7 @@ func (t *task) tell(e runtime.Event) {
 	switch e.Kind {
 	case runtime.Started:
 		t.started = true
+	case runtime.Changed:
 	case runtime.Rebound:
 		if !t.started {
 			return
@@ -104,8 +112,18 @@ func (t *task) run(h *handle) {
 		h.signal(syscall.SIGTERM)
 	}
 	t.mu.Unlock()
+	if t.watched {
+		t.look()
+		return
+	}
 	t.tell(runtime.Event{Kind: runtime.Started, Bindings: t.kept.Bindings})
 	t.r.probes.add(t)
+}
+
+func (t *task) hasStarted() bool {
+	t.say.Lock()
+	defer t.say.Unlock()
+	return t.started
 }
 
 // watch waits for the end of the shim and says how the task ended.
@@ -124,6 +142,9 @@ func (t *task) watch() {
 func (t *task) finish() {
 	e := t.outcome()
 	t.r.probes.remove(t)
+	if t.watched {
+		t.r.states.remove(t)
+	}
 	for _, c := range t.kept.Cgroups {
 		c.Remove()
 	}
@@ -174,22 +195,28 @@ func (t *task) outcome() runtime.Event {
 		e.Reason = "the machine was restarted"
 	}
 	for _, c := range state.Containers {
-		e.Exits = append(e.Exits, runtime.Exit{Container: c.Name, Code: 128 + int(syscall.SIGKILL), Reason: e.Reason})
+		switch c.Phase {
+		case order.Running:
+			e.Exits = append(e.Exits, runtime.Exit{Container: c.Name, Code: 128 + int(syscall.SIGKILL), Reason: e.Reason})
+		case order.Ended:
+			e.Exits = append(e.Exits, exitOf(*c.Exit))
+		}
 	}
 	return e
 }
 
 func (t *task) exited(exit shim.Exit) runtime.Event {
-	if exit.Failed != "" {
-		return runtime.Event{Kind: runtime.StartFailed, Reason: exit.Failed}
-	}
 	e := runtime.Event{Kind: runtime.Exited}
 	for _, c := range exit.Containers {
-		x := runtime.Exit{Container: c.Container, Code: c.Code, OOM: c.OOM}
-		if c.OOM {
-			x.Reason = "OutOfMemoryError: the container used more than its memory limit"
+		if !c.Never {
+			e.Exits = append(e.Exits, exitOf(c))
 		}
-		e.Exits = append(e.Exits, x)
+	}
+	switch {
+	case exit.Failed != "":
+		e.Kind, e.Reason, e.States = runtime.StartFailed, exit.Failed, never(exit)
+	case len(e.Exits) == 0:
+		e.Kind, e.Reason = runtime.StartFailed, "TaskFailedToStart: it was stopped before it was started"
 	}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/engine/runtime/process/shim"
 )
 
@@ -30,6 +31,9 @@ func (r *Runtime) Usage(_ context.Context, taskID string) ([]runtime.Usage, erro
 	}
 	var all []runtime.Usage
 	for i, c := range state.Containers {
+		if c.Phase != order.Running {
+			continue
+		}
 		u := runtime.Usage{Container: c.Name, At: r.o.Now()}
 		if i < len(t.kept.Cgroups) && len(t.kept.Cgroups) == len(state.Containers) {
 			measureCgroup(&u, t.kept.Cgroups[i])

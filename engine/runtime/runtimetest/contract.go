@@ -32,6 +32,9 @@ const (
 	Ignore
 	// Missing cannot be started at all.
 	Missing
+	// Once exits with 0 as soon as it is ready, OnceBadly with EndCode.
+	Once
+	OnceBadly
 )
 
 // EndCode is the exit code of a program that Harness.End has ended.
@@ -52,8 +55,14 @@ type Harness struct {
 	Drop func(t *testing.T, r runtime.Runtime)
 	// Container gives a container that runs the program.
 	Container func(p Program) runtime.Container
+	// Check gives the command of a health check with that outcome. A runtime
+	// that runs nothing may tell it from "true" and "false" in the command.
+	Check func(healthy bool) []string
 	// End makes the program of a container exit with EndCode.
 	End func(t *testing.T, taskID, container string)
+	// Unending, if not nil, keeps a container whose end others wait for from
+	// ending by itself, as it does where nothing is run.
+	Unending func(taskID, container string)
 	// Identity names the running instance of a container (a pid, an id);
 	// empty if it does not run.
 	Identity func(t *testing.T, taskID, container string) string
@@ -82,6 +91,15 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		{"WhenOneOfSeveralCannotStartNothingOfTheTaskRuns", oneCannotStart},
 		{"AnEssentialContainerThatEndsStopsTheOthers", essentialEnds},
 		{"AContainerThatIsNotEssentialMayEnd", sidecarEnds},
+		{"AContainerStartsWhenWhatItDependsOnHasSucceeded", dependsOnSuccess},
+		{"ATaskWhoseDependencyFailsDoesNotStart", dependencyFails},
+		{"ATaskDoesNotWaitLongerThanTheStartTimeout", dependencyLate},
+		{"AContainerStartsWhenWhatItDependsOnIsHealthy", dependsOnHealth},
+		{"AnEssentialContainerThatEndsWhileOthersWaitEndsTheTask", essentialEndsEarly},
+		{"AContainerStopsAfterThoseThatDependOnIt", stopsInReverse},
+		{"AContainerWhoseHealthCheckFailsIsSaidToBeUnhealthy", unhealthy},
+		{"AContainerWithARestartPolicyIsStartedAgain", restarted},
+		{"AnIgnoredExitCodeEndsAContainerWithARestartPolicy", notRestarted},
 		{"StartsDoNotWaitBehindStops", startsOvertakeStops},
 		{"DynamicPortsAreDistinct", dynamicPorts},
 		{"AFixedPortInUseIsRefused", fixedPort},
@@ -90,6 +108,8 @@ func Run(t *testing.T, harness func(t *testing.T) Harness) {
 		{"AdoptionSaysThatThereIsNoTraceOfTheUnknown", adoptUnknown},
 		{"AdoptionStopsWhatIsInNoSpec", adoptStray},
 		{"AStopGoesOnWhenTheEngineDies", stopSurvives},
+		{"AdoptionGoesOnWithWhatStillWaits", adoptWaiting},
+		{"AdoptionKnowsHowOftenAContainerWasRestartedAndItsHealth", adoptHealth},
 		{"LogsGiveWhatATaskPrinted", logs},
 		{"AForgottenTaskHasNoLogs", forget},
 	} {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"plimsoll/engine/runtime/order"
 )
 
 // Launch is what a shim is to start.
@@ -24,23 +26,51 @@ type Container struct {
 	Drop     bool
 	UID, GID uint32
 	// StopTimeout is the time from SIGTERM to SIGKILL.
-	StopTimeout time.Duration
-	Essential   bool
+	StopTimeout  time.Duration
+	Essential    bool
+	DependsOn    []order.Dependency
+	StartTimeout time.Duration
+	Restart      *order.Restart
+	// Health is the health check; its Command is a program with its arguments.
+	Health *order.Health
+	Limits []Limit
 	// LogLimit is how many bytes of output are kept in each of two files.
 	LogLimit int64
 	Cgroup   Cgroup
 }
 
+// Limit bounds a resource of a container's processes (setrlimit).
+type Limit struct {
+	Name       string
+	Resource   int
+	Soft, Hard uint64
+}
+
 // Reply is what a shim answers to the launch.
 type Reply struct {
 	Started bool
-	Failed  string // why nothing of the task runs
+	// Up tells that all containers have been started. If not, the rest is in the
+	// state file, as it comes.
+	Up     bool
+	Failed string // why nothing of the task runs
 }
 
-// State says which processes a task consists of.
+// State says which processes a task consists of, and how they are.
 type State struct {
-	Shim       Identity
-	Containers []Identity
+	Shim Identity
+	// Up tells that all containers have been started.
+	Up         bool
+	Containers []Process
+}
+
+// Process is a container: its process if it runs, and what has become of it.
+type Process struct {
+	Identity
+	Phase    order.Phase
+	Health   string
+	Restarts int
+	// Exit is the end of its last run; nil if none has ended.
+	Exit *ContainerExit
 }
 
 // Identity names a process for ever: a pid alone may be somebody else's later.
@@ -56,11 +86,14 @@ type Exit struct {
 	Containers []ContainerExit
 }
 
-// ContainerExit is how a container ended: 128+n after signal n.
+// ContainerExit is how a container ended: 128+n after signal n. Never is one
+// that could not be started, for that Reason.
 type ContainerExit struct {
 	Container string
 	Code      int
 	OOM       bool
+	Never     bool
+	Reason    string
 }
 
 // The files and messages are lines of a key and a quoted value, closed by the
@@ -136,6 +169,18 @@ func (l Launch) Encode() []byte {
 		w.number("stop-timeout", int64(c.StopTimeout))
 		w.flag("essential", c.Essential)
 		w.number("log-limit", c.LogLimit)
+		for _, d := range c.DependsOn {
+			w.text("depends-on", d.Condition+" "+d.Container)
+		}
+		w.number("start-timeout", int64(c.StartTimeout))
+		w.restart(c.Restart)
+		w.health(c.Health)
+		for _, limit := range c.Limits {
+			w.text("limit", limit.Name)
+			w.number("limit-resource", int64(limit.Resource))
+			w.text("limit-soft", strconv.FormatUint(limit.Soft, 10))
+			w.text("limit-hard", strconv.FormatUint(limit.Hard, 10))
+		}
 		w.flag("cgroup2", c.Cgroup.Unified)
 		for _, p := range c.Cgroup.Paths {
 			w.text("cgroup", p)
@@ -188,7 +233,7 @@ func DecodeLaunch(data []byte) (Launch, error) {
 		case "cgroup-home":
 			c.Cgroup.Home = append(c.Cgroup.Home, value)
 		default:
-			err = errors.New("unknown key")
+			err = c.decodeOrder(key, value)
 		}
 		return err
 	})
@@ -205,6 +250,7 @@ func DecodeLaunch(data []byte) (Launch, error) {
 func (r Reply) Encode() []byte {
 	var w lines
 	w.flag("started", r.Started)
+	w.flag("up", r.Up)
 	if r.Failed != "" {
 		w.text("failed", r.Failed)
 	}
@@ -219,52 +265,14 @@ func DecodeReply(data []byte) (Reply, error) {
 		switch key {
 		case "started":
 			r.Started = true
+		case "up":
+			r.Up = true
 		case "failed":
 			r.Failed = value
 		}
 		return nil
 	})
 	return r, err
-}
-
-// Encode gives the state as bytes.
-func (s State) Encode() []byte {
-	var w lines
-	for _, id := range append([]Identity{s.Shim}, s.Containers...) {
-		w.text("process", id.Name)
-		w.number("pid", int64(id.PID))
-		w.text("start", strconv.FormatUint(id.Start, 10))
-	}
-	return w.end()
-}
-
-// DecodeState is the reverse of State.Encode.
-func DecodeState(data []byte) (State, error) {
-	var ids []Identity
-	err := decode(data, func(key, value string) (err error) {
-		if key == "process" {
-			ids = append(ids, Identity{Name: value})
-			return nil
-		}
-		if len(ids) == 0 {
-			return errors.New("no process before it")
-		}
-		id := &ids[len(ids)-1]
-		switch key {
-		case "pid":
-			id.PID, err = strconv.Atoi(value)
-		case "start":
-			id.Start, err = strconv.ParseUint(value, 10, 64)
-		}
-		return err
-	})
-	if err == nil && len(ids) == 0 {
-		err = errors.New("no processes")
-	}
-	if err != nil {
-		return State{}, wrap("state", err)
-	}
-	return State{Shim: ids[0], Containers: ids[1:]}, nil
 }
 
 // Encode gives the exit as bytes.
@@ -277,6 +285,10 @@ func (e Exit) Encode() []byte {
 		w.text("container", c.Container)
 		w.number("code", int64(c.Code))
 		w.flag("oom", c.OOM)
+		w.flag("never", c.Never)
+		if c.Reason != "" {
+			w.text("reason", c.Reason)
+		}
 	}
 	return w.end()
 }
@@ -296,6 +308,10 @@ func DecodeExit(data []byte) (Exit, error) {
 			e.Containers[len(e.Containers)-1].Code, err = strconv.Atoi(value)
 		case key == "oom":
 			e.Containers[len(e.Containers)-1].OOM = true
+		case key == "never":
+			e.Containers[len(e.Containers)-1].Never = true
+		case key == "reason":
+			e.Containers[len(e.Containers)-1].Reason = value
 		}
 		return err
 	})

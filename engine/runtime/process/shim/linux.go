@@ -35,6 +35,37 @@ func setName(name string) {
 	syscall.RawSyscall6(syscall.SYS_PRCTL, prSetName, uintptr(unsafe.Pointer(&b[0])), 0, 0, 0, 0)
 }
 
+// setLimit sets a limit of another process. The kernel lets its owner lower it,
+// and the owner is whom the real ids of this thread name; to raise it takes
+// CAP_SYS_RESOURCE.
+func setLimit(pid int, c Container, l Limit) error {
+	err := prlimit(pid, l)
+	if err != syscall.EPERM || !c.Drop {
+		return err
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	setReal(uint32(c.UID), uint32(c.GID))
+	defer setReal(uint32(uid), uint32(gid))
+	return prlimit(pid, l)
+}
+
+func prlimit(pid int, l Limit) error {
+	set := [2]uint64{l.Soft, l.Hard}
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), uintptr(l.Resource), uintptr(unsafe.Pointer(&set)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// setReal changes the real ids of this thread alone, which has a goroutine of its
+// own; what it may do depends on the effective ones.
+func setReal(uid, gid uint32) {
+	const same = ^uintptr(0)
+	syscall.RawSyscall(syscall.SYS_SETRESGID, uintptr(gid), same, same)
+	syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), same, same)
+}
+
 func dupCloseOnExec(fd int) (int, error) {
 	n, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 10)
 	if errno != 0 {

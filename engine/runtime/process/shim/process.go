@@ -5,53 +5,75 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"plimsoll/engine/runtime/order"
 )
 
 // process is a container that was started.
 type process struct {
-	c      Container
-	pid    int // and the number of its process group
-	code   int
-	killed bool
-	output *output
+	c        Container
+	identity Identity
+	pid      int // and the number of its process group; 0 when it has ended
+	exit     *ContainerExit
+	reason   string // why it could not be started
+	checker  *order.Checker
+	output   *output
 }
 
 // signal signals the container's process group. While its leader has not been
 // reaped, the group's number is nobody else's.
 func (p *process) signal(sig syscall.Signal) {
+	if p.pid == 0 {
+		return
+	}
 	if syscall.Kill(-p.pid, sig) != nil {
 		syscall.Kill(p.pid, sig)
 	}
 }
 
-// spawn starts a container's command in a process group of its own.
+// spawn starts a container's command, with its output kept.
 func (s *shim) spawn(c Container) (*process, error) {
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return nil, errors.New("it has no command; give one (an image is run by the docker runtime only)")
-	}
-	// The folder is entered with the rights of this process, so that it may
-	// lie below one that the task's user cannot enter.
-	if err := syscall.Chdir(c.Dir); err != nil {
-		return nil, wrap("working directory "+strconv.Quote(c.Dir), err)
-	}
-	path, err := lookup(c)
-	if err != nil {
-		return nil, err
 	}
 	out, write, err := openOutput(s.dir, c.Name, c.LogLimit)
 	if err != nil {
 		return nil, err
 	}
+	pid, err := s.run(c, write)
+	syscall.Close(write)
+	if err != nil {
+		out.abandon()
+		return nil, err
+	}
+	out.start()
+	p := &process{c: c, pid: pid, identity: identify(pid), output: out}
+	p.identity.Name = c.Name
+	return p, nil
+}
+
+// run starts a command in a process group of its own, in the container's setting.
+func (s *shim) run(c Container, output int) (int, error) {
+	// The folder is entered with the rights of this process, so that it may
+	// lie below one that the task's user cannot enter.
+	if err := syscall.Chdir(c.Dir); err != nil {
+		return 0, wrap("working directory "+strconv.Quote(c.Dir), err)
+	}
+	path, err := lookup(c)
+	if err != nil {
+		return 0, err
+	}
 	leave, cgroup := c.Cgroup.enter()
 	defer leave()
 	attr := &syscall.ProcAttr{
 		Env:   c.Env,
-		Files: []uintptr{uintptr(s.null), uintptr(write), uintptr(write)},
+		Files: []uintptr{uintptr(s.null), uintptr(output), uintptr(output)},
 		Sys: &syscall.SysProcAttr{
 			Setpgid:     true,
 			Pdeathsig:   syscall.SIGKILL, // should this process be killed
 			UseCgroupFD: cgroup >= 0,
 			CgroupFD:    cgroup,
+			Ptrace:      len(c.Limits) > 0,
 		},
 	}
 	if c.Drop {
@@ -61,13 +83,35 @@ func (s *shim) spawn(c Container) (*process, error) {
 	if err == syscall.EACCES && c.Drop {
 		pid, err = execOpened(path, c.Args, attr)
 	}
-	syscall.Close(write)
 	if err != nil {
-		out.abandon()
-		return nil, explain(c, path, err)
+		return 0, explain(c, path, err)
 	}
-	out.start()
-	return &process{c: c, pid: pid, output: out}, nil
+	if len(c.Limits) > 0 {
+		return pid, limit(pid, c)
+	}
+	return pid, nil
+}
+
+// limit sets the limits of a process that stands still before its first
+// instruction, because it is traced, and lets it go.
+func limit(pid int, c Container) error {
+	var status syscall.WaitStatus
+	if _, err := wait4(pid, &status, 0); err != nil || !status.Stopped() {
+		return errors.New("its ulimits cannot be set: it ended before it began")
+	}
+	for _, l := range c.Limits {
+		if err := setLimit(pid, c, l); err != nil {
+			syscall.Kill(pid, syscall.SIGKILL)
+			wait4(pid, &status, 0)
+			return wrap("ulimit "+l.Name, err)
+		}
+	}
+	if err := syscall.PtraceDetach(pid); err != nil {
+		syscall.Kill(pid, syscall.SIGKILL)
+		wait4(pid, &status, 0)
+		return wrap("its ulimits cannot be set", err)
+	}
+	return nil
 }
 
 // execOpened executes a file that the task's user may run but cannot reach by

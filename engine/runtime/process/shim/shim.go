@@ -33,6 +33,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"plimsoll/engine/runtime/order"
 )
 
 // Command is the first argument that makes the binary a shim.
@@ -99,9 +101,9 @@ func Main(args []string) int {
 		s.reply(Reply{Failed: reason})
 		return 0
 	}
-	s.reply(Reply{Started: true})
+	s.reply(Reply{Started: true, Up: s.up})
 	s.supervise(asked, died)
-	if err := s.end(""); err != nil {
+	if err := s.end(s.order.Failure()); err != nil {
 		complain(err.Error())
 		return 1
 	}
@@ -110,14 +112,16 @@ func Main(args []string) int {
 
 // shim is the state of the process.
 type shim struct {
-	dir     string
-	launch  Launch
-	running []*process
-	ended   []*process
-	null    int // a descriptor of /dev/null
-	ask     int // where the Launch comes from
-	answer  int // where the Reply goes
-	stopped time.Time
+	dir    string
+	launch Launch
+	order  *order.Task
+	all    []*process // by index of the container; nil until its first start
+	checks []*check   // health checks that run
+	said   State      // what the state file has
+	up     bool       // all containers have been started
+	null   int        // a descriptor of /dev/null
+	ask    int        // where the Launch comes from
+	answer int        // where the Reply goes
 }
 
 func (s *shim) readLaunch() (Launch, error) {
@@ -159,24 +163,119 @@ func (s *shim) detach() (err error) {
 	return nil
 }
 
-// start starts all containers, or none: then it gives the reason.
+// start starts all containers that wait for no other, or none: then it gives the
+// reason.
 func (s *shim) start() (reason string) {
-	state := State{Shim: identify(os.Getpid())}
+	s.said = State{Shim: identify(os.Getpid())}
+	s.all = make([]*process, len(s.launch.Containers))
+	var containers []order.Container
 	for _, c := range s.launch.Containers {
-		p, err := s.spawn(c)
-		if err != nil {
-			return "CannotStartContainerError: container " + strconv.Quote(c.Name) + ": " + err.Error()
-		}
-		s.running = append(s.running, p)
-		id := identify(p.pid)
-		id.Name = c.Name
-		state.Containers = append(state.Containers, id)
+		containers = append(containers, order.Container{
+			Name: c.Name, Essential: c.Essential, DependsOn: c.DependsOn,
+			StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout, Restart: c.Restart,
+		})
+	}
+	if bad := order.Check(containers); bad != "" {
+		return "TaskFailedToStart: " + bad
+	}
+	s.order = order.New(containers)
+	s.act()
+	if failure := s.order.Failure(); failure != "" {
+		return failure
 	}
 	syscall.Chdir("/") // hold no folder of the task's
-	if err := replaceFile(s.dir+"/"+StateFile, state.Encode(), false); err != nil {
+	if err := s.write(); err != nil {
 		return "CannotStartContainerError: state of the task: " + err.Error()
 	}
 	return ""
+}
+
+// act does what the order of the containers asks for.
+func (s *shim) act() {
+	for actions := s.order.Do(time.Now()); len(actions) > 0; actions = s.order.Do(time.Now()) {
+		for _, a := range actions {
+			switch a.Verb {
+			case order.Begin:
+				s.begin(a.Container)
+			case order.Ask:
+				s.all[a.Container].signal(syscall.SIGTERM)
+			case order.Kill:
+				s.all[a.Container].signal(syscall.SIGKILL)
+			}
+		}
+	}
+	s.up = s.up || s.order.Up()
+}
+
+// begin starts a container, for the first time or again.
+func (s *shim) begin(i int) {
+	c := s.launch.Containers[i]
+	before := s.all[i]
+	p, err := s.spawn(c)
+	if err != nil {
+		reason := "CannotStartContainerError: container " + strconv.Quote(c.Name) + ": " + err.Error()
+		if before == nil {
+			s.all[i] = &process{c: c, reason: reason}
+		} else {
+			complain(reason)
+		}
+		s.order.Failed(i, reason)
+		return
+	}
+	if before != nil {
+		before.output.wait(time.Second) // its last lines come first
+		p.exit = before.exit
+	}
+	s.all[i] = p
+	now := time.Now()
+	s.order.Began(i, now)
+	if c.Health != nil {
+		p.checker = order.NewChecker(*c.Health, now)
+	}
+}
+
+// state is how the containers are.
+func (s *shim) state() State {
+	now := State{Shim: s.said.Shim, Up: s.up}
+	for i, c := range s.launch.Containers {
+		made := Process{Identity: Identity{Name: c.Name}, Phase: s.order.Phase(i), Restarts: s.order.Restarts(i)}
+		if p := s.all[i]; p != nil {
+			made.Exit = p.exit
+			if p.pid != 0 { // else the number may be somebody else's
+				made.Identity = p.identity
+			}
+			if p.checker != nil {
+				made.Health = p.checker.Status()
+			}
+		}
+		now.Containers = append(now.Containers, made)
+	}
+	return now
+}
+
+// write brings the state file up to date.
+func (s *shim) write() error {
+	now := s.state()
+	if same(s.said, now) {
+		return nil
+	}
+	if err := replaceFile(s.dir+"/"+StateFile, now.Encode(), false); err != nil {
+		return err
+	}
+	s.said = now
+	return nil
+}
+
+func same(a, b State) bool {
+	if a.Up != b.Up || len(a.Containers) != len(b.Containers) {
+		return false
+	}
+	for i := range a.Containers {
+		if a.Containers[i] != b.Containers[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *shim) reply(r Reply) {
@@ -187,53 +286,37 @@ func (s *shim) reply(r Reply) {
 
 // supervise returns when no container runs any more.
 func (s *shim) supervise(asked, died <-chan os.Signal) {
-	kill := time.NewTimer(time.Hour)
-	kill.Stop()
-	for len(s.running) > 0 {
+	timer := time.NewTimer(time.Hour)
+	for !s.order.Over() {
+		if next, ok := s.next(); ok {
+			timer.Reset(time.Until(next))
+		} else {
+			timer.Stop()
+		}
 		select {
 		case <-asked:
-			s.stop()
+			s.order.Stop()
 		case <-died:
 			s.reap()
-		case <-kill.C:
-			s.killDue(time.Now())
+		case <-timer.C:
+			s.checkHealth(time.Now())
 		}
-		if next, ok := s.nextKill(); ok {
-			kill.Reset(time.Until(next))
+		s.act()
+		if err := s.write(); err != nil {
+			complain("state of the task: " + err.Error())
 		}
 	}
 }
 
-// stop sends the stop signal, once.
-func (s *shim) stop() {
-	if !s.stopped.IsZero() {
-		return
-	}
-	s.stopped = time.Now()
-	for _, p := range s.running {
-		p.signal(syscall.SIGTERM)
-	}
-}
-
-func (s *shim) nextKill() (next time.Time, ok bool) {
-	if s.stopped.IsZero() {
-		return next, false
-	}
-	for _, p := range s.running {
-		if at := s.stopped.Add(p.c.StopTimeout); !p.killed && (!ok || at.Before(next)) {
+// next is when there is something to do though nothing happens.
+func (s *shim) next() (next time.Time, ok bool) {
+	next, ok = s.order.Next()
+	for _, at := range s.healthDue() {
+		if !ok || at.Before(next) {
 			next, ok = at, true
 		}
 	}
 	return next, ok
-}
-
-func (s *shim) killDue(now time.Time) {
-	for _, p := range s.running {
-		if !p.killed && !now.Before(s.stopped.Add(p.c.StopTimeout)) {
-			p.killed = true
-			p.signal(syscall.SIGKILL)
-		}
-	}
 }
 
 // reap takes the exit codes of what has ended.
@@ -243,63 +326,68 @@ func (s *shim) reap() {
 		if pid <= 0 {
 			return
 		}
-		p := s.process(pid)
-		if p != nil {
+		i := s.index(pid)
+		if i >= 0 || s.isCheck(pid) {
 			// What the container leaves in its group ends with it. Until the
 			// leader is reaped, the group's number is nobody else's.
 			syscall.Kill(-pid, syscall.SIGKILL)
 		}
 		var status syscall.WaitStatus
-		if _, err := wait4(pid, &status, 0); err != nil || p == nil {
+		if _, err := wait4(pid, &status, 0); err != nil {
 			continue
 		}
-		p.code = exitCode(status)
-		s.remove(p)
-		if p.c.Essential {
-			s.stop()
+		if i < 0 {
+			s.checked(pid, exitCode(status) == 0)
+			continue
 		}
+		s.exited(i, exitCode(status))
 	}
 }
 
-func (s *shim) process(pid int) *process {
-	for _, p := range s.running {
-		if p.pid == pid {
-			return p
-		}
-	}
-	return nil
+// exited takes the end of a container.
+func (s *shim) exited(i, code int) {
+	p := s.all[i]
+	p.exit = &ContainerExit{Container: p.c.Name, Code: code, OOM: code != 0 && p.c.Cgroup.outOfMemory()}
+	p.pid, p.checker = 0, nil
+	s.forgetChecks(i)
+	s.order.Exited(i, code, time.Now())
 }
 
-func (s *shim) remove(p *process) {
-	for i, q := range s.running {
-		if q == p {
-			s.running = append(s.running[:i], s.running[i+1:]...)
+// index is the container of a process; -1 if it is none's.
+func (s *shim) index(pid int) int {
+	for i, p := range s.all {
+		if p != nil && p.pid == pid {
+			return i
 		}
 	}
-	s.ended = append(s.ended, p)
+	return -1
 }
 
 // end makes sure that nothing of the task runs, and writes what became of it.
 func (s *shim) end(failed string) error {
-	for _, p := range s.running {
-		p.signal(syscall.SIGKILL)
+	for _, p := range s.all {
+		if p != nil && p.pid != 0 {
+			p.signal(syscall.SIGKILL)
+		}
 	}
 	for _, c := range s.launch.Containers {
 		c.Cgroup.close()
 	}
 	sweep()
 	exit := Exit{Failed: failed}
-	if failed == "" {
-		for _, p := range s.ended {
-			e := ContainerExit{Container: p.c.Name, Code: p.code}
-			if p.code != 0 && p.c.Cgroup.outOfMemory() {
-				e.OOM = true
-			}
-			exit.Containers = append(exit.Containers, e)
+	for _, p := range s.all {
+		switch {
+		case p == nil:
+		case p.exit != nil:
+			exit.Containers = append(exit.Containers, *p.exit)
+		case p.reason != "":
+			exit.Containers = append(exit.Containers, ContainerExit{Container: p.c.Name, Never: true, Reason: p.reason})
 		}
 	}
-	for _, p := range append(s.running, s.ended...) {
-		p.output.wait(2 * time.Second)
+	for _, p := range s.all {
+		if p != nil && p.output != nil {
+			p.output.wait(2 * time.Second)
+		}
 	}
 	for _, c := range s.launch.Containers {
 		c.Cgroup.Remove()

@@ -16,11 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"plimsoll/engine/runtime/order"
 )
 
 func TestTheShimNeedsSoLittleThatItsInitComesEarly(t *testing.T) {
 	// The package comment says what each of these was measured to cost: nothing.
-	allowed := []string{"errors", "io", "os", "os/signal", "runtime", "strconv", "syscall", "time", "unsafe"}
+	allowed := []string{"errors", "io", "os", "os/signal", "runtime", "strconv", "syscall", "time", "unsafe",
+		"plimsoll/engine/runtime/order"}
 	files, err := filepath.Glob("*.go")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
@@ -59,8 +62,13 @@ func TestALaunchArrivesAsItWasSentOrNotAtAll(t *testing.T) {
 				Name: anyString(t, "name"), Args: list("args"), Env: list("env"), Dir: anyString(t, "dir"),
 				Drop: rapid.Bool().Draw(t, "drop"), UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"),
 				StopTimeout: time.Duration(rapid.Int64().Draw(t, "timeout")), Essential: rapid.Bool().Draw(t, "essential"),
-				LogLimit: rapid.Int64().Draw(t, "limit"),
-				Cgroup:   Cgroup{Unified: rapid.Bool().Draw(t, "unified"), Paths: list("paths"), Home: list("home")},
+				LogLimit: rapid.Int64().Draw(t, "limit"), StartTimeout: time.Duration(rapid.Int64().Draw(t, "start timeout")),
+				DependsOn: []order.Dependency{{Container: anyString(t, "on"), Condition: order.Healthy}},
+				Limits:    []Limit{{Name: anyString(t, "limit"), Resource: rapid.Int().Draw(t, "resource"), Soft: rapid.Uint64().Draw(t, "soft"), Hard: rapid.Uint64().Draw(t, "hard")}},
+				Restart:   &order.Restart{AttemptPeriod: time.Duration(rapid.Int64().Draw(t, "period")), IgnoredExitCodes: rapid.SliceOfN(rapid.Int(), 0, 3).Draw(t, "codes")},
+				Health: &order.Health{Command: list("health"), Interval: time.Duration(rapid.Int64().Draw(t, "interval")), Timeout: 1, Retries: rapid.Int().Draw(t, "retries"),
+					StartPeriod: time.Duration(rapid.Int64().Draw(t, "start"))},
+				Cgroup: Cgroup{Unified: rapid.Bool().Draw(t, "unified"), Paths: list("paths"), Home: list("home")},
 			})
 		}
 		data := want.Encode()
@@ -76,18 +84,24 @@ func TestALaunchArrivesAsItWasSentOrNotAtAll(t *testing.T) {
 }
 
 func TestStateExitAndReplyArriveAsTheyWereSent(t *testing.T) {
-	state := State{Shim: Identity{PID: 4, Start: math.MaxUint64}, Containers: []Identity{{Name: "a", PID: 5, Start: 6}, {Name: "b", PID: 7, Start: 8}}}
+	state := State{Shim: Identity{PID: 4, Start: math.MaxUint64}, Containers: []Process{
+		{Identity: Identity{Name: "a", PID: 5, Start: 6}, Phase: order.Running, Health: order.HealthHealthy, Restarts: 2, Exit: &ContainerExit{Container: "a", Code: 3, OOM: true}},
+		{Identity: Identity{Name: "b"}, Phase: order.Waiting},
+	}}
 	if got, err := DecodeState(state.Encode()); err != nil || !cmp.Equal(state, got) {
 		t.Error(got, err)
 	}
-	exit := Exit{Containers: []ContainerExit{{Container: "a", Code: 137, OOM: true}, {Container: "b"}}}
+	exit := Exit{Failed: "x", Containers: []ContainerExit{{Container: "a", Code: 137, OOM: true}, {Container: "b", Never: true, Reason: "why"}}}
 	if got, err := DecodeExit(exit.Encode()); err != nil || !cmp.Equal(exit, got) {
 		t.Error(got, err)
 	}
-	for _, reply := range []Reply{{Started: true}, {Failed: "it is \"broken\"\n"}} {
+	for _, reply := range []Reply{{Started: true, Up: true}, {Failed: "it is \"broken\"\n"}} {
 		if got, err := DecodeReply(reply.Encode()); err != nil || got != reply {
 			t.Error(got, err)
 		}
+	}
+	if old, err := DecodeState([]byte("process \"\"\npid \"4\"\nprocess \"a\"\npid \"5\"\nend\n")); err != nil || !old.Up || old.Containers[0].Phase != order.Running {
+		t.Errorf("a state of before the phases: %+v, %v", old, err)
 	}
 	if _, err := DecodeState([]byte("pid \"1\"\nend\n")); err == nil {
 		t.Error("a state that begins in the middle was taken")
