@@ -1,5 +1,6 @@
 # make run    builds all, starts the example on the embedded engine, drives load through it
 # make test   passes all tests that need no Docker
+# make test-docker   passes those that do
 # make help   lists the rest
 
 SHELL       := /bin/bash
@@ -12,7 +13,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-go test-web e2e bench bench-router soak conformance lint format-check lock-check clean help
+.PHONY: build web go-build run test test-docker test-go test-web e2e bench bench-router soak conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -50,6 +51,11 @@ test-go:
 test-web:
 	@if command -v npm >/dev/null 2>&1; then cd web && npm test --silent; \
 	else echo "npm was not found: the page's own tests are skipped" >&2; fi
+
+# What needs Docker, on a private Docker Engine; installs Docker if it is not there.
+# One test: make test-docker RUN=Contract VERBOSE=1
+test-docker:
+	bash engine/runtime/docker/dockertest/run
 
 e2e: build
 	@command -v npm >/dev/null 2>&1 || { echo "make e2e needs npm (Node.js 20 or newer)" >&2; exit 1; }
@@ -95,4 +101,4 @@ clean:
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
-	@echo "build run test e2e bench bench-router soak conformance lint format-check lock-check clean"
+	@echo "build run test test-docker e2e bench bench-router soak conformance lint format-check lock-check clean"

@@ -44,6 +44,8 @@ var rules = []rule{
 		"the engine is an ECS; who scales it is none of its business"},
 	{"engine/runtime/order", append([]string{"log", "log/slog", "sync", "fmt", "strings", "engine/...", "place/..."}, inputOutput...), nil,
 		"the order of containers is pure, and in every task's parent process"},
+	{"engine/runtime/docker/dockertest", []string{"engine/..."}, nil,
+		"a Docker Engine for tests is dockerd alone"},
 	{"engine/queue/...", []string{"net", "net/http"}, nil,
 		"the queues are state; their wire is engine/awsapi"},
 	{"engine/events/...", []string{"net", "net/http", "engine", "engine/queue/...", "engine/awsapi", "engine/ecsapi"}, nil,

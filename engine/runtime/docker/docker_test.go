@@ -1,13 +1,8 @@
 package docker_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"io"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,55 +13,6 @@ import (
 	"plimsoll/engine/runtime/docker"
 	"plimsoll/engine/runtime/runtimetest"
 )
-
-const testImage = "plimsoll-contract:latest"
-
-// connect gives a client of the Docker Engine, with the image of the
-// contract's program, or the reason to skip.
-func connect(t *testing.T) *client.Client {
-	t.Helper()
-	if err := docker.Available(t.Context()); err != nil {
-		t.Skip(err)
-	}
-	c, err := client.New(client.FromEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(t.TempDir(), "program")
-	build := exec.Command("go", "build", "-o", program, "./testdata/program")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	data, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	if err := w.WriteHeader(&tar.Header{Name: "program", Mode: 0o755, Size: int64(len(data))}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	imported, err := c.ImageImport(t.Context(), client.ImageImportSource{Source: &layer, SourceName: "-"}, testImage, client.ImageImportOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, imported); err != nil {
-		t.Fatal(err)
-	}
-	imported.Close()
-	t.Cleanup(func() {
-		c.ImageRemove(context.Background(), testImage, client.ImageRemoveOptions{Force: true})
-		c.Close()
-	})
-	return c
-}
 
 func TestTheDockerRuntimeKeepsTheContract(t *testing.T) {
 	c := connect(t)
@@ -90,15 +36,15 @@ func TestTheDockerRuntimeKeepsTheContract(t *testing.T) {
 			},
 			Container: func(p runtimetest.Program) runtime.Container {
 				return map[runtimetest.Program]runtime.Container{
-					runtimetest.Trap:      {Image: testImage, Command: []string{"/program"}},
-					runtimetest.Ignore:    {Image: testImage, Command: []string{"/program", "ignore"}},
+					runtimetest.Trap:      script(trapping),
+					runtimetest.Ignore:    script(ignoring),
 					runtimetest.Missing:   {Image: "127.0.0.1:1/no-such-image"},
-					runtimetest.Once:      {Image: testImage, Command: []string{"/program", "exit", "0"}},
-					runtimetest.OnceBadly: {Image: testImage, Command: []string{"/program", "exit", "7"}},
+					runtimetest.Once:      script("echo ready"),
+					runtimetest.OnceBadly: script("echo ready; exit 7"),
 				}[p]
 			},
 			Check: func(healthy bool) []string {
-				return []string{"CMD", "/program", "exit", map[bool]string{true: "0", false: "1"}[healthy]}
+				return []string{"CMD", map[bool]string{true: "true", false: "false"}[healthy]}
 			},
 			End: func(t *testing.T, taskID, container string) {
 				id := find(taskID, container).Container.ID
@@ -115,6 +61,16 @@ func TestTheDockerRuntimeKeepsTheContract(t *testing.T) {
 			},
 		}
 	})
+}
+
+// What the contract's programs do, said to busybox's shell, which is process 1.
+const (
+	trapping = "trap 'exit 0' TERM; trap 'exit 7' USR1; echo ready; while :; do sleep 600 & wait; done"
+	ignoring = "trap 'echo ignored' TERM; trap 'exit 7' USR1; echo ready; while :; do sleep 600 & wait; done"
+)
+
+func script(text string) runtime.Container {
+	return runtime.Container{Image: testImage, Command: []string{"sh", "-c", text}}
 }
 
 func removeAll(t *testing.T, c *client.Client, owner string) {
