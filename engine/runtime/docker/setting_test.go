@@ -28,7 +28,7 @@ type bench struct {
 
 func newBench(t *testing.T, allow runtime.Allow) *bench {
 	c := connect(t)
-	b := &bench{t: t, docker: c, events: make(chan runtime.Event, 100)}
+	b := &bench{t: t, docker: c, events: make(chan runtime.Event, 1000)}
 	owner := t.Name()
 	b.Runtime = docker.New(docker.Options{Owner: owner, Allow: allow}, func(e runtime.Event) { b.events <- e })
 	t.Cleanup(func() {
