@@ -2,6 +2,10 @@ package app_test
 
 import (
 	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"plimsoll/app"
 	platformecs "plimsoll/platform/ecs"
 )
 
@@ -57,5 +62,62 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	s.must(err)
 	if n := got.Attributes["ApproximateNumberOfMessages"]; n != "0" {
 		t.Errorf("the other cluster was told of %s changes that are not its own", n)
+	}
+}
+
+func TestARunWithAnEventsQueueHearsOfTheCluster(t *testing.T) {
+	s := newEngine(t, t.TempDir())
+	c := s.config("us-east-1")
+	keys, err := c.Credentials.Retrieve(t.Context())
+	s.must(err)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
+	} {
+		t.Setenv(name, value)
+	}
+	file := filepath.Join(t.TempDir(), "compose.yaml")
+	s.must(os.WriteFile(file, []byte("name: default\nservices: {web: {command: [sleep, '9']}}\n"), 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.Run(ctx, app.RunOptions{
+			Platform: "ecs", Cluster: "default", File: file, EventsQueue: "changes", Out: io.Discard, Log: slog.New(slog.DiscardHandler),
+		})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	queues := sqs.NewFromConfig(c)
+	figure := func(name types.QueueAttributeName) string {
+		url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("changes")})
+		if err != nil {
+			return "" // not there yet
+		}
+		got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{name}})
+		s.must(err)
+		return got.Attributes[string(name)]
+	}
+	rules := func() int {
+		got, err := eventbridge.NewFromConfig(c).ListRules(t.Context(), &eventbridge.ListRulesInput{})
+		s.must(err)
+		return len(got.Rules)
+	}
+	await := func(what string, so func() bool) {
+		t.Helper()
+		for range 300 {
+			if so() {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Fatalf("%s: not within 30 s", what)
+	}
+	await("the rule is there", func() bool { return rules() == 1 })
+	s.run(ecs.NewFromConfig(c))
+	for _, name := range []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible} {
+		await("what came is read and deleted", func() bool { return figure(name) == "0" })
 	}
 }

@@ -67,6 +67,13 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.Once {
 		return once(ctx, loop, project, o)
 	}
+	if o.EventsQueue != "" {
+		stop, err := hear(ctx, o, changed)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	find, err := newFinder(o.Discovery, project, o.Cluster, 0, o.Log)
 	if err != nil {
 		return err

@@ -180,10 +180,10 @@ func (s *Server) Drain(ctx context.Context, id string) error {
 	s.mu.Lock()
 	s.drained[id] = time.Now()
 	told := s.memory[id]
+	s.answering.Lock() // answers from the zone before have set their time then
 	s.publish()
+	s.answering.Unlock()
 	s.mu.Unlock()
-	s.answering.Lock()   // answers from the zone before have set their time
-	s.answering.Unlock() //nolint:staticcheck // nothing is to be done in between
 	if told == nil || told.at.Load() == 0 {
 		return nil
 	}

@@ -3,7 +3,6 @@ package soak
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,5 +105,5 @@ func TestFiftyOfEightyFinishTogether(t *testing.T) {
 	if n := w.tasks(); n != all {
 		t.Errorf("%d tasks were started in the place of others", n-all)
 	}
-	t.Log(fmt.Sprintf("%d lives of the engine, %d answers lost", w.lives, w.aws.lost.Load()+w.agent.lost.Load()))
+	t.Logf("%d lives of the engine, %d answers lost", w.lives, w.aws.lost.Load()+w.agent.lost.Load())
 }

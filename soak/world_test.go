@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -55,7 +54,6 @@ type machine struct {
 	all     map[string]*process
 	sink    runtime.Sink // of the engine that lives; nil while none does
 	running sync.WaitGroup
-	log     *bytes.Buffer
 }
 
 func (m *machine) say(e runtime.Event) {

@@ -39,8 +39,6 @@ func (e *Error) Error() string { return e.Reason }
 
 func bad(reason string) error { return &Error{Status: 400, Reason: reason} }
 
-func badf(format string, a ...any) error { return bad(fmt.Sprintf(format, a...)) }
-
 var (
 	errBareLF  = bad("a line ends with a bare LF, not with CR LF")
 	errNoColon = bad("a header line has no colon")
