@@ -130,6 +130,7 @@ func (m *Machine) dismiss(i *instance) {
 	home.instances = slices.DeleteFunc(home.instances, func(o *instance) bool { return o == i })
 	m.changed.gone = append(m.changed.gone, instanceKey(i.ContainerInstance))
 	m.notify(Notice{Kind: "container-instance", ARN: i.ARN, LastStatus: statusInactive, Message: "left the cluster"})
+	m.left(i.EC2InstanceID)
 }
 
 // setInstanceStatus drains an instance or opens it again, and has the services

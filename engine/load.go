@@ -42,6 +42,10 @@ func (m *Machine) Load(key string, value []byte) error {
 		p := &CapacityProvider{}
 		err = json.Unmarshal(value, p)
 		m.providers[p.Name] = p
+	case "group":
+		g := &Group{}
+		err = json.Unmarshal(value, g)
+		m.buildGroup(g)
 	case "setting":
 		s := &Setting{}
 		err = json.Unmarshal(value, s)
@@ -61,7 +65,7 @@ func (m *Machine) Load(key string, value []byte) error {
 		err = json.Unmarshal(value, &e)
 		l.events = append(l.events, e)
 	default:
-		return fmt.Errorf("load record %q: %q is no kind of record that this version knows (cluster, definition, event, identity, instance, provider, service, setting, task): the state is of a newer version or of another program", key, kind)
+		return fmt.Errorf("load record %q: %q is no kind of record that this version knows (cluster, definition, event, group, identity, instance, provider, service, setting, task): the state is of a newer version or of another program", key, kind)
 	}
 	if err != nil {
 		return fmt.Errorf("load record %q: %w", key, err)

@@ -75,8 +75,12 @@ type Machine struct {
 	// settings by key.
 	providers map[string]*CapacityProvider
 	settings  map[string]*Setting
-	stopped   []*task // in the order in which they are forgotten
-	timers    timers
+	// groups are the Auto Scaling groups by name; memberOf has the group of each
+	// of their instances.
+	groups   map[string]*Group
+	memberOf map[string]string
+	stopped  []*task // in the order in which they are forgotten
+	timers   timers
 	// expressions are those of constraints, parsed.
 	expressions map[string]query.Expr
 	// doomed are deleted definitions that are still referred to; disposal tells
@@ -112,6 +116,8 @@ func New(cfg Config) *Machine {
 		tasks:       map[string]*task{},
 		providers:   map[string]*CapacityProvider{},
 		settings:    map[string]*Setting{},
+		groups:      map[string]*Group{},
+		memberOf:    map[string]string{},
 		expressions: map[string]query.Expr{},
 		loading:     &loading{},
 	}
@@ -240,6 +246,16 @@ func (m *Machine) administer(c Command) (any, error) {
 		return answer(m.deregisterInstance(c))
 	case DeleteTaskDefinitions:
 		return answer(m.deleteTaskDefinitions(c))
+	case CreateGroup:
+		return answer(m.createGroup(c))
+	case UpdateGroup:
+		return answer(m.updateGroup(c))
+	case DeleteGroup:
+		return answer(m.deleteGroup(c))
+	case TerminateMember:
+		return answer(m.terminateMember(c))
+	case ProtectMembers:
+		return answer(m.protectMembers(c))
 	}
 	return nil, refuse(codeInvalid, "unknown command %T", c)
 }

@@ -15,6 +15,7 @@ type changes struct {
 	definitions []*definition
 	providers   []string // by name
 	settings    []string // by key
+	groups      []string // by name
 	instances   []*instance
 	services    []*service
 	tasks       []*task
@@ -33,6 +34,7 @@ type eventRecord struct {
 
 const identityKey = "identity"
 
+func groupKey(name string) string    { return "group/" + name }
 func providerKey(name string) string { return "provider/" + name }
 func clusterKey(c *Cluster) string   { return "cluster/" + c.Name }
 func definitionKey(d *TaskDefinition) string {
@@ -64,6 +66,13 @@ func (m *Machine) record() {
 			m.put(providerKey(name), p)
 		} else {
 			m.drop(providerKey(name))
+		}
+	}
+	for _, name := range ch.groups {
+		if g := m.groups[name]; g != nil {
+			m.put(groupKey(name), g)
+		} else {
+			m.drop(groupKey(name))
 		}
 	}
 	for _, key := range ch.settings {

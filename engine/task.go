@@ -34,8 +34,10 @@ type task struct {
 const (
 	stopScheduler = "ServiceSchedulerInitiated"
 	stopUser      = "UserInitiated"
-	stopEssential = "EssentialContainerExited"
-	stopNoStart   = "TaskFailedToStart"
+	// stopTermination is of tasks whose host is terminated.
+	stopTermination = "TerminationNotice"
+	stopEssential   = "EssentialContainerExited"
+	stopNoStart     = "TaskFailedToStart"
 )
 
 func (t *task) alive() bool { return t.LastStatus != plimsoll.StatusStopped }

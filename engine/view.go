@@ -17,6 +17,8 @@ type View interface {
 	Cluster(ref string) (*Cluster, bool)
 	// CapacityProviders are all, by name.
 	CapacityProviders() []*CapacityProvider
+	// Groups are the Auto Scaling groups, by name.
+	Groups() []*Group
 	// Settings are the account settings that have been set, by name and principal.
 	Settings() []*Setting
 	TaskDefinitions() []*TaskDefinition
