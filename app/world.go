@@ -175,7 +175,7 @@ func (w *world) serve(o worldOptions) error {
 	queues := awsapi.SQS(w.queues)
 	queues.Before("CreateQueue", func(_ *awsapi.Call, in any) error { return w.admitQueue(o.quota().Queues, in) })
 	around, err := ec2api.New(ec2api.Options{
-		Engine: w.daemon, Hosts: w, Log: w.records, Account: o.account, Region: o.region,
+		Engine: w.daemon, Commands: w.bounded, Hosts: w, Log: w.records, Account: o.account, Region: o.region,
 	})
 	if err != nil {
 		return err

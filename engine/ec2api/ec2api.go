@@ -2,7 +2,7 @@
 // instances (read from the container instances), zones, types and images, and
 // networks, security groups and key pairs as records; CloudFormation's stacks in
 // the thin form that ecs-cli uses to make and remove hosts; SSM's names of the
-// ECS images. It must not know how requests are signed or encoded, nor decide
+// ECS images; Auto Scaling's groups of hosts. It must not know how requests are signed or encoded, nor decide
 // anything about tasks.
 package ec2api
 
@@ -37,11 +37,17 @@ type Hosts interface {
 	SetHosts(ctx context.Context, cluster, group string, count int, each plimsoll.Resources) error
 }
 
-// Options are what the services are made with. Engine, Hosts and Log are
+// Commands changes the cluster: engine/daemon's Daemon, or one under a quota.
+type Commands interface {
+	Do(ctx context.Context, c engine.Command) (any, error)
+}
+
+// Options are what the services are made with. Engine, Commands, Hosts and Log are
 // required.
 type Options struct {
-	Engine Engine
-	Hosts  Hosts
+	Engine   Engine
+	Commands Commands
+	Hosts    Hosts
 	// Log keeps the records.
 	Log             *store.Log
 	Account, Region string
@@ -56,13 +62,16 @@ type api struct {
 	o         Options
 	resources *store.Table[resource]
 	stacks    *store.Table[stack]
+	launches  *store.Table[launchConfiguration]
 	network   sync.Once // the account's default network, made when it is first asked for
 	netErr    error
-	changing  sync.Mutex // one stack changes at a time
-	resumed   bool       // what an earlier engine had not finished is done
+	// scalingCodec is Auto Scaling's.
+	scalingCodec *awsapi.Codec
+	changing     sync.Mutex // one stack changes at a time
+	resumed      bool       // what an earlier engine had not finished is done
 }
 
-// New makes EC2, CloudFormation and SSM over one account's records in a region.
+// New makes EC2, CloudFormation, SSM and Auto Scaling over one account's records in a region.
 func New(o Options) ([]*awsapi.Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -78,7 +87,10 @@ func New(o Options) ([]*awsapi.Service, error) {
 	if a.stacks, err = store.NewTable[stack](o.Log, "stack/"); err != nil {
 		return nil, err
 	}
-	return []*awsapi.Service{a.ec2(), a.cloudFormation(), a.ssm()}, nil
+	if a.launches, err = store.NewTable[launchConfiguration](o.Log, "launch/"); err != nil {
+		return nil, err
+	}
+	return []*awsapi.Service{a.ec2(), a.cloudFormation(), a.ssm(), a.autoScaling()}, nil
 }
 
 func (a *api) ec2() *awsapi.Service {
@@ -86,6 +98,7 @@ func (a *api) ec2() *awsapi.Service {
 		Name: "ec2", Version: "2016-11-15", Namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", Codec: awsapi.NewEC2Codec(),
 		Operations: []awsapi.Operation{
 			op("DescribeInstances", a.describeInstances),
+			op("TerminateInstances", a.terminateInstances),
 			op("DescribeAvailabilityZones", a.describeZones),
 			op("DescribeRegions", a.describeRegions),
 			op("DescribeInstanceTypes", a.describeTypes),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,6 +70,7 @@ type host struct {
 	instanceType string
 	tags         map[string]string
 	network      network
+	pending      bool // it is being launched
 }
 
 func (h host) id() string {
@@ -84,7 +86,7 @@ func (h host) facts() facts {
 		i = &engine.ContainerInstance{}
 	}
 	return facts{
-		"instance-id": {i.EC2InstanceID}, "instance-state-name": {"running"}, "instance-state-code": {"16"},
+		"instance-id": {i.EC2InstanceID}, "instance-state-name": {*h.state().Name}, "instance-state-code": {strconv.Itoa(int(*h.state().Code))},
 		"instance-type": {h.instanceType}, "availability-zone": {i.Zone}, "private-ip-address": {i.Address},
 		"ip-address": {i.Address}, "image-id": {imageOf(i)}, "vpc-id": {h.network.vpc}, "subnet-id": {h.network.subnet},
 		"instance.group-id": {h.network.group}, "instance.group-name": {defaultName}, "architecture": {architecture},
@@ -105,13 +107,23 @@ func (a *api) hosts() ([]host, error) {
 					continue
 				}
 				kept, _ := a.resources.Get(i.EC2InstanceID)
+				if group, grouped := i.Attributes[engine.AttributeGroup]; grouped {
+					kept.Tags = merged(kept.Tags, map[string]string{"aws:autoscaling:groupName": group})
+				}
 				list = append(list, host{
 					ContainerInstance: i, instanceType: typeOf(i), tags: merged(i.Tags, kept.Tags), network: a.networkOf(i.Zone),
 				})
 			}
 		}
 	})
-	return list, nil
+	return append(list, a.launching()...), nil
+}
+
+func (h host) state() *instanceState {
+	if h.pending {
+		return &instanceState{Code: of(int32(0)), Name: of("pending")}
+	}
+	return &instanceState{Code: of(int32(16)), Name: of("running")}
 }
 
 // typeOf is the instance type that a host has, or the one that it is most like.
@@ -154,7 +166,7 @@ func (a *api) describeInstances(_ context.Context, call *awsapi.Call, in *descri
 			ReservationId: of("r-" + h.EC2InstanceID[2:]), OwnerId: &call.Account, Groups: []groupIdentifier{},
 			Instances: []ec2Instance{{
 				InstanceId: &h.EC2InstanceID, ImageId: of(imageOf(h.ContainerInstance)), InstanceType: &h.instanceType,
-				State:          &instanceState{Code: of(int32(16)), Name: of("running")},
+				State:          h.state(),
 				PrivateDnsName: of(privateName(h.Address)), PublicDnsName: optional(h.Address), AmiLaunchIndex: of(int32(0)),
 				LaunchTime: &h.RegisteredAt, Placement: &placement{AvailabilityZone: &h.Zone, Tenancy: of(defaultName)},
 				Monitoring: &monitoring{State: of("disabled")}, SubnetId: of(h.network.subnet), VpcId: of(h.network.vpc),

@@ -117,6 +117,10 @@ func usage(v engine.View) amount {
 	return a
 }
 
+func hostsOf(n int, each plimsoll.Resources) amount {
+	return amount{hosts: int64(n), cpu: each.CPU * int64(n), memory: each.Memory * int64(n)}
+}
+
 // asked is what a command would add.
 func asked(v engine.View, c engine.Command) amount {
 	switch c := c.(type) {
@@ -139,6 +143,22 @@ func asked(v engine.View, c engine.Command) amount {
 			return amount{} // it is there already
 		}
 		return amount{hosts: 1, cpu: c.Resources.CPU, memory: c.Resources.Memory}
+	case engine.CreateGroup:
+		return hostsOf(c.Group.Desired, c.Group.Each)
+	case engine.UpdateGroup:
+		for _, g := range v.Groups() {
+			if g.Name != c.Name {
+				continue
+			}
+			desired := g.Desired
+			if c.Min != nil {
+				desired = max(desired, *c.Min)
+			}
+			if c.Desired != nil {
+				desired = *c.Desired
+			}
+			return hostsOf(max(0, desired-g.Desired), g.Each)
+		}
 	case engine.PutHosts:
 		var wanted, had amount
 		for _, h := range c.Hosts {
