@@ -30,7 +30,7 @@ func (l *Log) compactIfDue() {
 		l.o.Log.Warn("the log could not be compacted; it goes on growing", "error", err)
 		// A segment after the one that is being appended to would make a torn
 		// tail look like damage.
-		err := os.Remove(l.path(segmentName(number + 1)))
+		err := l.o.disk.remove(l.path(segmentName(number + 1)))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			l.fail(err)
 		}
@@ -63,14 +63,14 @@ func (l *Log) compactIfDue() {
 func (l *Log) snapshot(n uint64, live map[string][]byte) error {
 	temp := l.path(snapshotName(n) + tempSuffix)
 	if err := l.writeSnapshot(temp, live); err != nil {
-		os.Remove(temp)
+		l.o.disk.remove(temp)
 		return fmt.Errorf("snapshot %q: %w", temp, err)
 	}
-	if err := os.Rename(temp, l.path(snapshotName(n))); err != nil {
-		os.Remove(temp)
+	if err := l.o.disk.rename(temp, l.path(snapshotName(n))); err != nil {
+		l.o.disk.remove(temp)
 		return err
 	}
-	if err := syncDir(l.dir); err != nil {
+	if err := l.o.disk.syncDir(l.dir); err != nil {
 		return err
 	}
 	fs, err := list(l.dir)
@@ -82,7 +82,7 @@ func (l *Log) snapshot(n uint64, live map[string][]byte) error {
 }
 
 func (l *Log) writeSnapshot(path string, live map[string][]byte) error {
-	f, err := l.o.create(path)
+	f, err := l.o.disk.create(path)
 	if err != nil {
 		return err
 	}
@@ -123,12 +123,12 @@ func (l *Log) writeSnapshot(path string, live map[string][]byte) error {
 func (l *Log) removeCovered(fs files, n uint64) {
 	for _, s := range fs.snapshots {
 		if s < n {
-			os.Remove(l.path(snapshotName(s)))
+			l.o.disk.remove(l.path(snapshotName(s)))
 		}
 	}
 	for _, s := range fs.segments {
 		if s <= n {
-			os.Remove(l.path(segmentName(s)))
+			l.o.disk.remove(l.path(segmentName(s)))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // file is what the log asks of a file that it writes. Write appends.
@@ -29,8 +32,20 @@ func (f osFile) Sync() error {
 	}
 }
 
-// createFile opens a file for appending, and makes it if it is absent.
-func createFile(path string) (file, error) {
+// disk is how a log changes its folder. Tests put faults behind it.
+type disk interface {
+	// create opens a file for appending, and makes it if it is absent.
+	create(path string) (file, error)
+	rename(from, to string) error
+	remove(path string) error
+	// syncDir makes the names in a folder durable.
+	syncDir(dir string) error
+}
+
+// osDisk is the disk of this machine.
+type osDisk struct{}
+
+func (osDisk) create(path string) (file, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -38,13 +53,36 @@ func createFile(path string) (file, error) {
 	return osFile{f}, nil
 }
 
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
+func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
+func (osDisk) remove(path string) error     { return os.Remove(path) }
+
+func (osDisk) syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// readDisk reads a file as the disk has it. After a sync that failed the kernel
+// may go on showing what it could not write, as if it were written; such pages
+// are dropped first (a hint, which a file system may not follow). Pages that
+// still wait to be written stay.
+func readDisk(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	data.Grow(int(info.Size()) + bytes.MinRead)
+	_, err = data.ReadFrom(f)
+	return data.Bytes(), err
 }
 
 // ErrLocked is wrapped by the error of Open when another process holds the

@@ -34,6 +34,10 @@ var ErrBroken = errors.New("the log is broken")
 // may succeed.
 var ErrNoSpace = errors.New("no space left for the log")
 
+// ErrBehind is wrapped by the error of an Append that came while more waited for
+// the disk than one sync may take.
+var ErrBehind = errors.New("the disk is behind")
+
 // ErrClosed is the error of an Append after Close.
 var ErrClosed = errors.New("the log is closed")
 
@@ -56,8 +60,8 @@ type Options struct {
 	// nil discards.
 	Log *slog.Logger
 
-	// create is how files are made; tests put faults behind it.
-	create func(path string) (file, error)
+	// disk is how the folder is changed; tests put faults behind it.
+	disk disk
 }
 
 // Log is an open log. Its methods may be called from any goroutine.
@@ -86,7 +90,7 @@ type Log struct {
 
 // group is the appends that one sync makes durable.
 type group struct {
-	frames  []byte
+	frame   []byte // one frame, so that all of them are durable or none
 	records []Record
 	led     atomic.Bool // somebody writes it
 	done    chan struct{}
@@ -104,8 +108,8 @@ func Open(dir string, o Options) (*Log, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.create == nil {
-		o.create = createFile
+	if o.disk == nil {
+		o.disk = osDisk{}
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
@@ -144,8 +148,8 @@ func (l *Log) Load(f func(key string, value []byte) error) error {
 // committed together by the next one, in the order in which they came. The
 // records may be used again after it returns.
 //
-// Errors: ErrNoSpace (nothing is kept; later appends may succeed), ErrBroken
-// (for good), ErrClosed, or a record that is too large.
+// Errors: ErrNoSpace and ErrBehind (nothing is kept; later appends may succeed),
+// ErrBroken (for good), ErrClosed, or a record that is too large.
 func (l *Log) Append(records []Record) error { return l.Begin(records)() }
 
 // Begin gives the records their place in the log's order and returns at once,
@@ -157,7 +161,8 @@ func (l *Log) Begin(records []Record) (wait func() error) {
 	if len(records) == 0 {
 		return func() error { return nil }
 	}
-	if n := payloadSize(records); n > maxPayload {
+	n := int(payloadSize(records))
+	if n > maxPayload {
 		err := fmt.Errorf("append of %d bytes to %q: at most %d are allowed at once", n, l.dir, maxPayload)
 		return func() error { return err }
 	}
@@ -168,11 +173,15 @@ func (l *Log) Begin(records []Record) (wait func() error) {
 	}
 	g := l.next
 	if g == nil {
-		g = &group{done: make(chan struct{}), frames: l.spare[:0]}
+		g = &group{done: make(chan struct{}), frame: beginBatch(l.spare[:0])}
 		l.spare = nil
 		l.next = g
 	}
-	g.frames = appendBatch(g.frames, records)
+	if len(g.frame)+n > mostPayload {
+		err := fmt.Errorf("append of %d bytes to %q: %w: %d bytes wait for the disk already; repeat the request", n, l.dir, ErrBehind, len(g.frame))
+		return func() error { return err }
+	}
+	g.frame = appendRecords(g.frame, records)
 	g.records = append(g.records, records...)
 	return func() error { return l.wait(g) }
 }
@@ -199,15 +208,17 @@ func (l *Log) wait(g *group) error {
 
 // commit writes and syncs a group. l.writes is held.
 func (l *Log) commit(g *group) error {
-	if err := l.write(g.frames); err != nil {
+	g.frame = fillBatch(g.frame, l.size)
+	sealFrame(g.frame)
+	if err := l.write(g.frame); err != nil {
 		return err
 	}
 	for _, r := range g.records {
 		l.apply(r.Key, bytes.Clone(r.Value), r.Value == nil)
 	}
 	l.mu.Lock()
-	if cap(g.frames) <= 1<<20 {
-		l.spare = g.frames
+	if cap(g.frame) <= 1<<20 {
+		l.spare = g.frame
 	}
 	l.mu.Unlock()
 	l.compactIfDue()
@@ -215,23 +226,23 @@ func (l *Log) commit(g *group) error {
 }
 
 // write appends to the active segment and syncs it.
-func (l *Log) write(frames []byte) error {
+func (l *Log) write(frame []byte) error {
 	name := segmentName(l.number)
-	if _, err := l.active.Write(frames); err != nil {
+	if _, err := l.active.Write(frame); err != nil {
 		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 		if !full {
-			return l.fail(fmt.Errorf("write of %d bytes to %q: %w", len(frames), name, err))
+			return l.fail(fmt.Errorf("write of %d bytes to %q: %w", len(frame), name, err))
 		}
 		// Nothing of it was synced, so what was written can be taken back.
 		if cut := l.active.Truncate(l.size); cut != nil {
 			return l.fail(fmt.Errorf("%q is full and cannot be cut back to %d bytes: %w", name, l.size, cut))
 		}
-		return fmt.Errorf("append of %d bytes to %q in %q: %w; free some space and repeat the request", len(frames), name, l.dir, ErrNoSpace)
+		return fmt.Errorf("append of %d bytes to %q in %q: %w; free some space and repeat the request", len(frame), name, l.dir, ErrNoSpace)
 	}
 	if err := l.active.Sync(); err != nil {
 		return l.fail(fmt.Errorf("sync of %q: %w", name, err))
 	}
-	l.size += int64(len(frames))
+	l.size += int64(len(frame))
 	return nil
 }
 

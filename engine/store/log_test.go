@@ -22,11 +22,17 @@ type quick struct{ file }
 
 func (quick) Sync() error { return nil }
 
+type quickDisk struct{ osDisk }
+
+func (d quickDisk) create(path string) (file, error) {
+	f, err := d.osDisk.create(path)
+	return quick{f}, err
+}
+
+func (quickDisk) syncDir(string) error { return nil }
+
 func quickly(o Options) Options {
-	o.create = func(path string) (file, error) {
-		f, err := createFile(path)
-		return quick{f}, err
-	}
+	o.disk = quickDisk{}
 	return o
 }
 
@@ -475,10 +481,27 @@ func (f faulty) Truncate(size int64) error {
 }
 
 func withFaults(f *faults) Options {
-	return Options{create: func(path string) (file, error) {
-		under, err := createFile(path)
-		return faulty{under, f}, err
-	}}
+	return Options{disk: faultyDisk{f: f}}
+}
+
+type faultyDisk struct {
+	osDisk
+	f *faults
+}
+
+func (d faultyDisk) create(path string) (file, error) {
+	under, err := d.osDisk.create(path)
+	return faulty{under, d.f}, err
+}
+
+// fullForSnapshots is a disk on which no snapshot finds room.
+type fullForSnapshots struct{ osDisk }
+
+func (d fullForSnapshots) create(path string) (file, error) {
+	if strings.HasSuffix(path, tempSuffix) {
+		return nil, syscall.ENOSPC
+	}
+	return d.osDisk.create(path)
 }
 
 func TestAFailedSyncBreaksTheLogForGoodAndIsNotRepeated(t *testing.T) {
@@ -556,13 +579,7 @@ func TestAFullDiskThatCannotBeCutBackBreaksTheLog(t *testing.T) {
 
 func TestACompactionThatFailsLeavesTheLogWorking(t *testing.T) {
 	dir := t.TempDir()
-	failing := true
-	o := Options{CompactBytes: 1 << 10, create: func(path string) (file, error) {
-		if failing && strings.HasSuffix(path, tempSuffix) {
-			return nil, syscall.ENOSPC
-		}
-		return createFile(path)
-	}}
+	o := Options{CompactBytes: 1 << 10, disk: fullForSnapshots{}}
 	l := open(t, dir, o)
 	for i := range 100 {
 		appendAll(t, l, put("k", fmt.Sprint(strings.Repeat("v", 100), i)))

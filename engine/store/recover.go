@@ -21,7 +21,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("the log is damaged: %q at offset %d: %s; nothing has been changed; restore the folder from a copy, or %s",
+	return fmt.Sprintf("the log is damaged: %q at offset %d: %s; nothing has been changed; look with plimsoll state check, then put a backup back with plimsoll state restore, or %s",
 		e.File, e.Offset, e.Reason, e.Remedy)
 }
 
@@ -68,60 +68,97 @@ func list(dir string) (files, error) {
 	return fs, nil
 }
 
+// found is what the files of a folder turned out to be.
+type found struct {
+	files
+	covered uint64   // the newest snapshot's number, 0 without one
+	fresh   []uint64 // the segments after it
+	good    int64    // the good length of the last of them
+	bytes   int64    // of all that counts
+	torn    *Tail
+}
+
+// Tail is the end of a log that a crash tore: it was never acknowledged.
+type Tail struct {
+	File   string // path
+	Offset int64  // where it begins
+	Bytes  int64
+}
+
+// read reads the folder into the live data, and changes nothing.
+func (l *Log) read() (found, error) {
+	var f found
+	var err error
+	if f.files, err = list(l.dir); err != nil {
+		return f, err
+	}
+	if len(f.snapshots) > 0 {
+		f.covered = f.snapshots[len(f.snapshots)-1]
+		size, err := l.readSnapshot(snapshotName(f.covered))
+		if err != nil {
+			return f, err
+		}
+		f.bytes += size
+	}
+	f.fresh = slices.DeleteFunc(slices.Clone(f.segments), func(n uint64) bool { return n <= f.covered })
+	for i, n := range f.fresh {
+		if want := f.covered + 1 + uint64(i); n != want {
+			return f, &CorruptError{File: l.path(segmentName(want)), Remedy: remedyFolder,
+				Reason: fmt.Sprintf("the file is missing, but %q is there", segmentName(n))}
+		}
+		if f.good, f.torn, err = l.readSegment(n, i == len(f.fresh)-1); err != nil {
+			return f, err
+		}
+		f.bytes += f.good
+	}
+	if len(f.fresh) == 0 && f.covered > 0 {
+		return f, &CorruptError{File: l.path(segmentName(f.covered + 1)), Reason: "the file is missing, but the snapshot before it is there",
+			Remedy: "create it empty to give up what was written since the snapshot"}
+	}
+	return f, nil
+}
+
 // recover reads the folder and opens the last segment for appending.
 func (l *Log) recover() error {
-	fs, err := list(l.dir)
+	f, err := l.read()
 	if err != nil {
 		return err
 	}
-	var covered uint64
-	if len(fs.snapshots) > 0 {
-		covered = fs.snapshots[len(fs.snapshots)-1]
-		if err := l.readSnapshot(snapshotName(covered)); err != nil {
-			return err
-		}
+	if f.torn != nil {
+		l.o.Log.Warn("a torn tail of the log was cut; it was never acknowledged",
+			"file", f.torn.File, "offset", f.torn.Offset, "bytes", f.torn.Bytes)
 	}
-	fresh := slices.DeleteFunc(slices.Clone(fs.segments), func(n uint64) bool { return n <= covered })
-	good := int64(0)
-	for i, n := range fresh {
-		if want := covered + 1 + uint64(i); n != want {
-			return &CorruptError{File: l.path(segmentName(want)), Remedy: remedyFolder,
-				Reason: fmt.Sprintf("the file is missing, but %q is there", segmentName(n))}
-		}
-		if good, err = l.readSegment(n, i == len(fresh)-1); err != nil {
-			return err
-		}
-		l.sealed += good
-	}
-	if len(fresh) == 0 && covered > 0 {
-		return &CorruptError{File: l.path(segmentName(covered + 1)), Reason: "the file is missing, but the snapshot before it is there",
-			Remedy: "create it empty to give up what was written since the snapshot"}
-	}
-	if len(fresh) == 0 {
-		if err := l.createSegment(covered + 1); err != nil {
+	if len(f.fresh) == 0 {
+		if err := l.createSegment(1); err != nil {
 			return err
 		}
 	} else {
-		l.sealed -= good
-		if err := l.reopenSegment(fresh[len(fresh)-1], good); err != nil {
+		for _, n := range f.fresh[:len(f.fresh)-1] {
+			info, err := os.Stat(l.path(segmentName(n)))
+			if err != nil {
+				return fmt.Errorf("log: %w", err)
+			}
+			l.sealed += info.Size()
+		}
+		if err := l.reopenSegment(f.fresh[len(f.fresh)-1], f.good); err != nil {
 			return err
 		}
 	}
 	// Only now that all has been read may what is not needed go.
-	for _, name := range fs.temps {
-		os.Remove(l.path(name))
+	for _, name := range f.temps {
+		l.o.disk.remove(l.path(name))
 	}
-	l.removeCovered(fs, covered)
+	l.removeCovered(f.files, f.covered)
 	return nil
 }
 
 // readSegment applies a segment and gives the length of its good part. Only
 // the last segment may end in a torn frame.
-func (l *Log) readSegment(n uint64, last bool) (int64, error) {
+func (l *Log) readSegment(n uint64, last bool) (good int64, torn *Tail, err error) {
 	name := segmentName(n)
-	data, err := os.ReadFile(l.path(name))
+	data, err := readDisk(l.path(name))
 	if err != nil {
-		return 0, fmt.Errorf("log: %w", err)
+		return 0, nil, fmt.Errorf("log: %w", err)
 	}
 	corrupt := func(off int, reason string) error {
 		return &CorruptError{File: l.path(name), Offset: int64(off), Reason: reason,
@@ -129,67 +166,75 @@ func (l *Log) readSegment(n uint64, last bool) (int64, error) {
 	}
 	if len(data) < magicSize || allZero(data) {
 		if last {
-			return 0, nil // its creation was cut short
+			return 0, nil, nil // its creation was cut short
 		}
-		return 0, corrupt(0, "the file has no head, but is not the last segment")
+		return 0, nil, corrupt(0, "the file has no head, but is not the last segment")
 	}
 	if string(data[:magicSize]) != segmentMagic {
-		return 0, corrupt(0, fmt.Sprintf("the file begins with %q, not with %q", data[:magicSize], segmentMagic))
+		return 0, nil, corrupt(0, fmt.Sprintf("the file begins with %q, not with %q", data[:magicSize], segmentMagic))
 	}
+	off, err := readFrames(data, l.apply)
+	if errors.Is(err, errTorn) && last {
+		return int64(off), &Tail{File: l.path(name), Offset: int64(off), Bytes: int64(len(data) - off)}, nil
+	}
+	if err != nil {
+		return 0, nil, corrupt(off, err.Error())
+	}
+	return int64(off), nil, nil
+}
+
+// readFrames gives each record of a segment's bytes to apply, and the length of
+// what it could read: all of them, if there is no error.
+func readFrames(data []byte, apply func(key string, value []byte, gone bool)) (good int, err error) {
 	off := magicSize
 	for off < len(data) {
 		payload, next, err := readFrame(data, off)
-		if errors.Is(err, errTorn) && last {
-			l.o.Log.Warn("a torn tail of the log was cut; it was never acknowledged",
-				"file", l.path(name), "offset", off, "bytes", len(data)-off)
-			return int64(off), nil
-		}
 		if err == nil {
-			err = l.applyBatch(payload)
+			err = readBatch(payload, apply)
 		}
 		if err != nil {
-			return 0, corrupt(off, err.Error())
+			return off, err
 		}
 		off = next
 	}
-	return int64(off), nil
+	return off, nil
 }
 
-func (l *Log) applyBatch(payload []byte) error {
+func readBatch(payload []byte, apply func(key string, value []byte, gone bool)) error {
 	if len(payload) == 0 || payload[0] != kindBatch {
 		return fmt.Errorf("%w: a frame of an unknown kind", errDamaged)
 	}
-	return eachRecord(payload[1:], l.apply)
+	return eachRecord(payload[1:], apply)
 }
 
 // readSnapshot applies a snapshot. It was renamed into place only when it was
 // whole, so nothing in it can be torn.
-func (l *Log) readSnapshot(name string) error {
-	data, err := os.ReadFile(l.path(name))
+func (l *Log) readSnapshot(name string) (size int64, err error) {
+	data, err := readDisk(l.path(name))
 	if err != nil {
-		return fmt.Errorf("log: %w", err)
+		return 0, fmt.Errorf("log: %w", err)
 	}
 	corrupt := func(off int, reason string) error {
 		return &CorruptError{File: l.path(name), Offset: int64(off), Reason: reason, Remedy: remedyFolder}
 	}
 	if len(data) < magicSize || string(data[:magicSize]) != snapshotMagic {
-		return corrupt(0, fmt.Sprintf("the file does not begin with %q", snapshotMagic))
+		return 0, corrupt(0, fmt.Sprintf("the file does not begin with %q", snapshotMagic))
 	}
 	off := magicSize
 	for {
 		payload, next, err := readFrame(data, off)
 		if err != nil {
-			return corrupt(off, err.Error())
+			return 0, corrupt(off, err.Error())
 		}
 		if len(payload) > 0 && payload[0] == kindEnd {
 			keys, _ := binary.Uvarint(payload[1:])
 			if keys != uint64(len(l.live)) || next != len(data) {
-				return corrupt(off, fmt.Sprintf("the snapshot ends with %d keys of %d", len(l.live), keys))
+				return 0, corrupt(off, fmt.Sprintf("the snapshot ends with %d keys of %d", len(l.live), keys))
 			}
-			return nil
+			return int64(len(data)), nil
 		}
-		if err := l.applyBatch(payload); err != nil {
-			return corrupt(off, err.Error())
+		if err := readBatch(payload, l.apply); err != nil {
+			return 0, corrupt(off, err.Error())
 		}
 		off = next
 	}
@@ -197,7 +242,7 @@ func (l *Log) readSnapshot(name string) error {
 
 // createSegment makes segment n, durable with its name, the active one.
 func (l *Log) createSegment(n uint64) error {
-	f, err := l.o.create(l.path(segmentName(n)))
+	f, err := l.o.disk.create(l.path(segmentName(n)))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
@@ -206,7 +251,7 @@ func (l *Log) createSegment(n uint64) error {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = syncDir(l.dir)
+		err = l.o.disk.syncDir(l.dir)
 	}
 	if err != nil {
 		f.Close()
@@ -218,7 +263,7 @@ func (l *Log) createSegment(n uint64) error {
 
 // reopenSegment makes the last segment, cut to its good length, the active one.
 func (l *Log) reopenSegment(n uint64, good int64) error {
-	f, err := l.o.create(l.path(segmentName(n)))
+	f, err := l.o.disk.create(l.path(segmentName(n)))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
@@ -235,7 +280,7 @@ func (l *Log) reopenSegment(n uint64, good int64) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	return syncDir(l.dir)
+	return l.o.disk.syncDir(l.dir)
 }
 
 func allZero(b []byte) bool {
