@@ -71,7 +71,7 @@ func startEngine(ctx context.Context, s *stack, o embeddedOptions) (*embedded, e
 	e.worlds = newWorlds(o, secret, directory)
 	s.push("the engine", e.worlds.close)
 	if e.world, err = e.worlds.start(ctx); err != nil {
-		return nil, err
+		return nil, stateDamage(o.state, err)
 	}
 	return e, e.serve(s, o, directory)
 }

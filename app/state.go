@@ -24,6 +24,17 @@ const Account = "123456789012"
 type stateDir string
 
 func openState(dir string) (stateDir, error) {
+	state, err := openFolder(dir)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(state.path(markName)); err == nil {
+		return "", fmt.Errorf("--state %q: %w", dir, errInterrupted)
+	}
+	return state, nil
+}
+
+func openFolder(dir string) (stateDir, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("--state %q: %w", dir, err)
@@ -98,7 +109,10 @@ func (s stateDir) writeFile(name string, data []byte) error {
 	return os.Rename(temp.Name(), s.path(name))
 }
 
-const credentialsName = "credentials"
+const (
+	credentialsName = "credentials"
+	secretName      = "agent-secret"
+)
 
 // credentials reads the engine's access key, and makes one at the first start.
 func (s stateDir) credentials() (awsapi.Keys, error) {
@@ -116,8 +130,7 @@ func (s stateDir) credentials() (awsapi.Keys, error) {
 // secret reads the key that the tasks' own addresses are made unguessable
 // with, and makes one at the first start.
 func (s stateDir) secret() ([]byte, error) {
-	const name = "agent-secret"
-	data, err := os.ReadFile(s.path(name))
+	data, err := os.ReadFile(s.path(secretName))
 	if err == nil && len(data) >= 32 {
 		return data, nil
 	}
@@ -126,7 +139,7 @@ func (s stateDir) secret() ([]byte, error) {
 	}
 	data = make([]byte, 32)
 	_, _ = rand.Read(data) // never fails: it ends the program instead
-	return data, s.writeFile(name, data)
+	return data, s.writeFile(secretName, data)
 }
 
 // readCredentials reads the [default] profile of a shared-credentials file.

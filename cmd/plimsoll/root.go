@@ -98,7 +98,7 @@ at --ui (or $PLIMSOLL_UI).`,
 	root.AddCommand(
 		c.up(), c.engine(), c.runScaler(), c.route(), c.work(), c.put(), c.down(), c.envCommand(),
 		c.ps(), c.services(), c.hosts(), c.events(), c.explain(), c.logs(),
-		c.scale(), c.pause(), c.resume(), c.tenants(),
+		c.scale(), c.pause(), c.resume(), c.tenants(), c.stateCommand(),
 		c.validate(), c.schema(), c.versionCommand(),
 	)
 	return root
