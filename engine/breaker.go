@@ -50,14 +50,14 @@ func checkBreaker(b Breaker) *Error {
 }
 
 // watchHealthy sets the count of failed tasks back when the task has run for
-// long enough to be believed.
+// long enough to be believed, and is healthy.
 func (m *Machine) watchHealthy(t *task) {
 	s := t.svc
 	if !s.Breaker.Enable || s.Breaker.KeepCount || s.Deployments[0].RolloutState != rolloutInProgress {
 		return
 	}
 	m.after(t.StartedAt.Add(breakerProof), func() {
-		if t.svc != s || t.LastStatus != plimsoll.StatusRunning || s.Status != statusActive || t.stale() {
+		if t.svc != s || !t.sound() || s.Status != statusActive || t.stale() {
 			return
 		}
 		if d := s.Deployments[0]; s.Breaker.Enable && !s.Breaker.KeepCount && d.FailedTasks > 0 && d.RolloutState == rolloutInProgress {

@@ -3,7 +3,6 @@ package engine
 import (
 	"slices"
 
-	"plimsoll"
 	"plimsoll/place"
 )
 
@@ -82,9 +81,7 @@ func (m *Machine) stopDaemons(s *service, wanted map[*instance]bool) {
 			if !i.busy() {
 				stop(t, "Container instance "+i.EC2InstanceID+" is being drained")
 			}
-		case t.stale() && t.LastStatus != plimsoll.StatusRunning:
-			stop(t, s.scalingReason())
-		case t.stale() && s.sum.running > floor:
+		case t.stale() && (!t.sound() || s.sum.healthy > floor):
 			stop(t, s.scalingReason())
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"plimsoll"
 )
 
 // The states of a deployment's rollout.
@@ -82,15 +80,15 @@ func (s *service) current() int {
 	return s.sum.live - s.sum.stale - s.sum.displaced + len(s.excused)
 }
 
-// healthyFloor is the fewest tasks that are to run during a deployment: ECS
-// rounds it up.
+// healthyFloor is the fewest healthy tasks that are to be there during a
+// deployment: ECS rounds it up.
 func (s *service) healthyFloor() int { return (s.Desired*s.MinimumHealthyPercent + 99) / 100 }
 
 // ceiling is the most tasks that may run or be about to: ECS rounds it down.
 func (s *service) ceiling() int { return s.Desired * s.MaximumPercent / 100 }
 
 // replaceOld stops tasks of former deployments and on draining instances, as
-// far as those that replace them run.
+// far as those that replace them are healthy.
 func (m *Machine) replaceOld(s *service) {
 	drainFloor := s.Desired
 	if s.ceiling() <= s.Desired {
@@ -103,8 +101,9 @@ func (m *Machine) replaceOld(s *service) {
 			continue
 		}
 		switch {
-		case t.LastStatus != plimsoll.StatusRunning:
-			m.stop(t, stopScheduler, s.oldReason(t)) // it serves nobody yet
+		case !t.sound():
+			// It does not count for the floor, and may be what is in the way.
+			m.stop(t, stopScheduler, s.oldReason(t))
 		case t.stale():
 			stale = append(stale, t)
 		default:
@@ -115,13 +114,13 @@ func (m *Machine) replaceOld(s *service) {
 	m.stopDownTo(s, displaced, drainFloor)
 }
 
-// stopDownTo stops tasks of the list while more than the floor run.
+// stopDownTo stops tasks of the list while more than the floor are healthy.
 func (m *Machine) stopDownTo(s *service, old []*task, floor int) {
-	n := min(s.sum.running-floor, len(old))
+	n := min(s.sum.healthy-floor, len(old))
 	if n <= 0 {
 		return
 	}
-	victims := chooseVictims(s, old, n)
+	victims := chooseVictims(s, old, n, nil)
 	reasons := make([]string, len(victims))
 	for i, t := range victims {
 		reasons[i] = s.oldReason(t)
@@ -208,19 +207,24 @@ func (m *Machine) completeRollout(s *service) {
 		}
 		e.Deployments = slices.DeleteFunc(e.Deployments, drop)
 	}
-	running := s.deployCount(s.Deployments[0].ID).running
-	if s.sum.stale == 0 && running >= s.Desired && s.Deployments[0].RolloutState == rolloutInProgress && m.provenRollout(s) {
+	healthy := s.deployCount(s.Deployments[0].ID).healthy
+	if s.sum.stale == 0 && healthy >= s.Desired && s.Deployments[0].RolloutState == rolloutInProgress && m.provenRollout(s) {
 		e := m.editService(s)
 		e.Deployments[0].RolloutState, e.Deployments[0].UpdatedAt = rolloutCompleted, m.now
 		good := e.Deployments[0]
 		e.LastGood = &good
 		m.say(s, "(service %s) (deployment %s) deployment completed.", s.Name, s.Deployments[0].ID)
 	}
-	steady := len(s.Deployments) == 1 && s.sum.running == s.Desired && s.sum.live == s.Desired
+	steady := s.settled()
 	if steady && !s.steady {
 		m.say(s, "(service %s) has reached a steady state.", s.Name)
 	}
 	s.steady = steady
+}
+
+// settled tells whether all is as it is to be.
+func (s *service) settled() bool {
+	return len(s.Deployments) == 1 && s.sum.healthy == s.Desired && s.sum.live == s.Desired
 }
 
 // wind ends a service that is being deleted: protected tasks finish, and with

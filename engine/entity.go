@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"plimsoll"
@@ -332,21 +333,29 @@ type Task struct {
 // container is, HEALTHY if all of them that have a health check are, else
 // UNKNOWN.
 func (t *Task) Health(d *TaskDefinition) string {
-	health := order.HealthUnknown
-	for i := range t.Containers {
-		c := &t.Containers[i]
-		if c.Health == "" || d == nil || !d.essential(c.Name) {
+	if d == nil {
+		return order.HealthUnknown
+	}
+	checked, healthy := 0, 0
+	for i := range d.Containers {
+		of := &d.Containers[i]
+		if !of.Essential || of.HealthCheck == nil {
 			continue
 		}
-		switch c.Health {
-		case order.HealthUnhealthy:
+		checked++
+		at := slices.IndexFunc(t.Containers, func(c Container) bool { return c.Name == of.Name })
+		switch {
+		case at < 0:
+		case t.Containers[at].Health == order.HealthUnhealthy:
 			return order.HealthUnhealthy
-		case order.HealthUnknown:
-			return order.HealthUnknown
+		case t.Containers[at].Health == order.HealthHealthy:
+			healthy++
 		}
-		health = order.HealthHealthy
 	}
-	return health
+	if checked == 0 || healthy < checked {
+		return order.HealthUnknown
+	}
+	return order.HealthHealthy
 }
 
 // Protected tells whether scale-in must leave the task alone at now.

@@ -5,6 +5,7 @@ import (
 
 	"plimsoll"
 	"plimsoll/engine"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/place"
 )
 
@@ -13,7 +14,7 @@ type before struct {
 	tasks    map[string]*engine.Task
 	services map[string]*engine.Service
 	draining map[string]bool
-	running  map[string]int
+	healthy  map[string]int
 	// released are the tasks that somebody asked to be stopped or unprotected,
 	// forced the services that are deleted by force.
 	released, forced map[string]bool
@@ -22,19 +23,37 @@ type before struct {
 func snapshot(m *engine.Machine) before {
 	b := before{
 		tasks: map[string]*engine.Task{}, services: map[string]*engine.Service{}, draining: map[string]bool{},
-		running: map[string]int{}, released: map[string]bool{}, forced: map[string]bool{},
+		healthy: map[string]int{}, released: map[string]bool{}, forced: map[string]bool{},
 	}
 	for _, t := range m.Tasks("") {
 		b.tasks[t.ID] = t
 	}
 	for _, s := range m.Services("") {
 		b.services[s.Name] = s
-		b.running[s.Name], _ = m.ServiceCounts("", s.Name)
+		b.healthy[s.Name] = healthy(m, s.Name)
 	}
 	for _, i := range m.Instances("") {
 		b.draining[i.ARN] = i.Status == plimsoll.InstanceDraining
 	}
 	return b
+}
+
+// healthy counts the service's tasks that stay, run, and are HEALTHY where they
+// have a health check.
+func healthy(m *engine.Machine, service string) int {
+	n := 0
+	for _, t := range m.Tasks("") {
+		if t.Service == service && staying(t) && t.LastStatus == plimsoll.StatusRunning && fit(m, t) {
+			n++
+		}
+	}
+	return n
+}
+
+// fit tells whether no health check says anything but HEALTHY.
+func fit(m *engine.Machine, t *engine.Task) bool {
+	d, ok := m.TaskDefinition(t.TaskDefinition)
+	return ok && (d.Containers[0].HealthCheck == nil || t.Containers[0].Health == order.HealthHealthy)
 }
 
 // leaving tells whether the task had taken itself off.
@@ -190,8 +209,9 @@ func (c *cluster) checkWaiting(b before) {
 	}
 }
 
-// checkRollout: no start brings a service over its maximum, and no stop of an
-// old task brings it under its minimum of running tasks.
+// checkRollout: no start brings a service over its maximum, no stop of an old
+// task brings it under its minimum of healthy tasks, and a rollout is completed
+// by healthy tasks only.
 func (c *cluster) checkRollout(b before) {
 	c.t.Helper()
 	for _, s := range c.m.Services("") {
@@ -209,7 +229,7 @@ func (c *cluster) checkRollout(b before) {
 			case was == nil:
 				made++
 			case !staying(was) || staying(t) || was.LastStatus != plimsoll.StatusRunning:
-			case t.StopCode != "ServiceSchedulerInitiated" || b.leaving(s.Name, t.ID):
+			case t.StopCode != "ServiceSchedulerInitiated" || b.leaving(s.Name, t.ID) || !fit(c.m, t):
 				otherStopped++
 			case was.Deployment != s.Deployments[0].ID || c.isDraining(was.ContainerInstance):
 				oldStopped++
@@ -221,8 +241,15 @@ func (c *cluster) checkRollout(b before) {
 			c.t.Fatalf("%s has %d running and %d pending tasks, at most %d are allowed", s.Name, running, pending, most)
 		}
 		floor := (s.Desired*s.MinimumHealthyPercent + 99) / 100
-		if oldStopped > 0 && otherStopped == 0 && running < min(floor, b.running[s.Name]) {
-			c.t.Fatalf("%d old tasks of %s were stopped and %d of at least %d run", oldStopped, s.Name, running, floor)
+		fit := healthy(c.m, s.Name)
+		if oldStopped > 0 && otherStopped == 0 && fit < min(floor, b.healthy[s.Name]) {
+			c.t.Fatalf("%d old tasks of %s were stopped and %d of at least %d are healthy", oldStopped, s.Name, fit, floor)
+		}
+		was := b.services[s.Name]
+		ended := was != nil && was.Deployments != nil && was.Deployments[0].ID == s.Deployments[0].ID && was.Deployments[0].RolloutState == "IN_PROGRESS" &&
+			s.Deployments[0].RolloutState == "COMPLETED"
+		if ended && fit < s.Desired {
+			c.t.Fatalf("the rollout of %s is completed with %d of %d tasks healthy", s.Name, fit, s.Desired)
 		}
 	}
 }

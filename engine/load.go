@@ -204,7 +204,7 @@ func (m *Machine) buildSteady(s *service) {
 		m.expire(s)
 		return
 	case statusActive:
-		s.steady = len(s.Deployments) == 1 && s.sum.running == s.Desired && s.sum.live == s.Desired
+		s.steady = s.settled()
 		m.retryLater(s)
 		for _, l := range s.Leaves {
 			m.watchLeaves(s, l.Until)

@@ -14,6 +14,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 )
 
 // epoch is when every test begins.
@@ -48,6 +49,7 @@ type cluster struct {
 type modelTask struct {
 	spec     runtime.Spec
 	running  bool
+	healthy  bool
 	stopping bool
 	exited   bool
 	code     int
@@ -199,6 +201,15 @@ func (c *cluster) says(id string, kind runtime.Kind) engine.Event {
 	return engine.Observed{Event: e}
 }
 
+// turns is the runtime saying that the first container's health is this now.
+func (c *cluster) turns(id, health string) engine.Event {
+	t := c.tasks[id]
+	t.healthy = health == order.HealthHealthy
+	return engine.Observed{Event: runtime.Event{TaskID: id, Kind: runtime.Changed, At: c.now, States: []runtime.State{
+		{Container: t.spec.Containers[0].Name, Phase: order.Running, Health: health},
+	}}}
+}
+
 func (c *cluster) exited(id string, code int) engine.Event {
 	c.tasks[id].code = code
 	e := c.says(id, runtime.Exited)
@@ -206,14 +217,19 @@ func (c *cluster) exited(id string, code int) engine.Event {
 	return e
 }
 
-// run lets everything happen that needs no time: starts succeed, drains end,
-// stopped tasks exit with 0.
+// run lets everything happen that needs no time: starts succeed, what has a
+// health check is healthy, drains end, stopped tasks exit with 0.
 func (c *cluster) run() {
 	c.t.Helper()
 	for range 1000 {
 		var events []engine.Event
 		for _, id := range c.ids(func(t *modelTask) bool { return !t.running && !t.stopping }) {
 			events = append(events, c.started(id))
+		}
+		for _, id := range c.ids(func(t *modelTask) bool {
+			return t.running && !t.healthy && !t.stopping && t.spec.Containers[0].HealthCheck != nil
+		}) {
+			events = append(events, c.turns(id, order.HealthHealthy))
 		}
 		for _, id := range c.drains {
 			events = append(events, engine.Drained{TaskID: id})

@@ -103,7 +103,22 @@ func (m *Machine) contained(t *task, states []runtime.State) {
 			m.editTask(t).Containers[i] = now
 		}
 	}
+	m.reckon(t)
 	m.judge(t)
+}
+
+// reckon has the task's service take in that the task has become healthy, or is
+// so no more.
+func (m *Machine) reckon(t *task) {
+	was := t.counts
+	m.recount(t)
+	if t.svc == nil || t.counts == was {
+		return
+	}
+	m.unsettle(t.svc)
+	if t.sound() {
+		m.watchHealthy(t)
+	}
 }
 
 func statusOf(p order.Phase) plimsoll.Status {
@@ -135,7 +150,10 @@ func (m *Machine) judge(t *task) {
 		}
 	}
 	m.say(s, "(service %s) (task %s) failed container health checks.", s.Name, t.ID)
-	young := t.StartedAt.IsZero() || m.now.Sub(t.StartedAt) < provenRun
+	// A rollout does not go on with a task that has not become healthy, however
+	// long it has had for it: that is a failure of the deployment.
+	young := t.StartedAt.IsZero() || m.now.Sub(t.StartedAt) < provenRun ||
+		!t.stale() && s.Deployments[0].RolloutState == rolloutInProgress
 	m.stop(t, stopScheduler, "Task failed container health checks")
 	if young {
 		m.failedRun(s, t.Task, "failed container health checks")

@@ -16,12 +16,16 @@ func watched(t *testing.T, grace *time.Duration) (*cluster, string) {
 	t.Helper()
 	c := newHosts(t, 1)
 	c.do(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: "web", Containers: []engine.ContainerDefinition{
-		{Name: "main", Memory: 10, Essential: true, HealthCheck: &order.Health{Command: []string{"CMD", "x"}, Interval: 5 * time.Second, Timeout: 2 * time.Second, Retries: 1}},
+		{Name: "main", Memory: 10, Essential: true, HealthCheck: check()},
 		{Name: "side", Memory: 10},
 	}}})
 	c.do(engine.CreateService{Name: "web", TaskDefinition: "web", Desired: 1, HealthGrace: grace})
 	c.run()
 	return c, c.with("web", plimsoll.StatusRunning)[0]
+}
+
+func check() *order.Health {
+	return &order.Health{Command: []string{"CMD", "x"}, Interval: 5 * time.Second, Timeout: 2 * time.Second, Retries: 1}
 }
 
 // tells is the runtime saying how the containers are.

@@ -13,6 +13,7 @@ import (
 	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/order"
 	"plimsoll/place"
 )
 
@@ -133,7 +134,7 @@ func (c *chaos) workers(n int) []string {
 }
 
 func (c *chaos) actions() map[string]func(*rapid.T) {
-	families := []string{"small", "large", "ported"}
+	families := []string{"small", "large", "ported", "checked"}
 	family := func() string { return rapid.SampledFrom(families).Draw(c.t, "family") }
 	number := func(label string, low, high int) int { return rapid.IntRange(low, high).Draw(c.t, label) }
 	actions := map[string]func(){
@@ -247,6 +248,10 @@ func (c *chaos) actions() map[string]func(*rapid.T) {
 		"a task starts": func() {
 			c.event(c.started(c.pick("starting task", c.ids(func(t *modelTask) bool { return !t.running }))))
 		},
+		"a task's health changes": func() {
+			id := c.pick("checked task", c.ids(func(t *modelTask) bool { return t.running && t.spec.Containers[0].HealthCheck != nil }))
+			c.event(c.turns(id, rapid.SampledFrom([]string{order.HealthHealthy, order.HealthUnhealthy, order.HealthUnknown}).Draw(c.t, "health")))
+		},
 		"a task fails to start": func() {
 			id := c.pick("starting task", c.ids(func(t *modelTask) bool { return !t.running }))
 			e := c.says(id, runtime.StartFailed)
@@ -304,7 +309,7 @@ func (c *chaos) choosy() engine.CreateService {
 	}
 	name := rapid.SampledFrom(slices.Sorted(maps.Keys(kinds))).Draw(c.t, "kind")
 	in := engine.CreateService{
-		Name: name, TaskDefinition: rapid.SampledFrom([]string{"small", "ported"}).Draw(c.t, "family"), Desired: number("desired", 0, 6),
+		Name: name, TaskDefinition: rapid.SampledFrom([]string{"small", "ported", "checked"}).Draw(c.t, "family"), Desired: number("desired", 0, 6),
 	}
 	kinds[name](&in)
 	return in
@@ -342,9 +347,10 @@ func newChaos(t *rapid.T) *chaos {
 	c.b = snapshot(c.m)
 	c.call(engine.CreateCluster{})
 	for family, d := range map[string]engine.ContainerDefinition{
-		"small":  {Name: "main", CPU: 200, Memory: 100, Essential: true},
-		"large":  {Name: "main", CPU: 600, Memory: 300, Essential: true},
-		"ported": {Name: "main", CPU: 100, Memory: 400, Essential: true, PortMappings: []engine.PortMapping{{ContainerPort: 80, HostPort: 8080}}},
+		"small":   {Name: "main", CPU: 200, Memory: 100, Essential: true},
+		"large":   {Name: "main", CPU: 600, Memory: 300, Essential: true},
+		"checked": {Name: "main", CPU: 200, Memory: 100, Essential: true, HealthCheck: check()},
+		"ported":  {Name: "main", CPU: 100, Memory: 400, Essential: true, PortMappings: []engine.PortMapping{{ContainerPort: 80, HostPort: 8080}}},
 	} {
 		c.call(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: family, Containers: []engine.ContainerDefinition{d}}})
 	}

@@ -6,6 +6,7 @@ import (
 
 	"plimsoll"
 	"plimsoll/engine"
+	"plimsoll/engine/runtime/order"
 )
 
 func (c *cluster) redeploy(service string, minimum, maximum int) {
@@ -158,4 +159,87 @@ func TestASurplusHostLeavesWithItsLastTask(t *testing.T) {
 	c.expect("web", 2, 0)
 	c.pass(time.Second)
 	c.checkDisk()
+}
+
+// checked is a service that has been deployed with a health check.
+func checked(t *testing.T, desired int) *cluster {
+	t.Helper()
+	c := newHosts(t, 3)
+	c.checkedDefinition()
+	c.do(engine.CreateService{Name: "web", TaskDefinition: "web", Desired: desired})
+	c.run()
+	return c
+}
+
+func (c *cluster) checkedDefinition() string {
+	c.t.Helper()
+	return c.do(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{Family: "web", Containers: []engine.ContainerDefinition{
+		{Name: "main", CPU: 100, Memory: 10, Essential: true, HealthCheck: check()},
+	}}}).(*engine.TaskDefinition).ARN
+}
+
+func TestADeploymentStopsTheOldOnlyForTheNewThatAreHealthy(t *testing.T) {
+	c := checked(t, 2)
+	c.do(engine.UpdateService{Service: "web", TaskDefinition: c.checkedDefinition()})
+	fresh := c.with("web", plimsoll.StatusPending)
+	for _, id := range fresh {
+		c.step(c.started(id))
+	}
+	equal(t, "what runs before the checks", c.revisions("web"), map[string]int{"web:1": 2, "web:2": 2})
+	c.step(c.turns(fresh[0], order.HealthHealthy))
+	equal(t, "what runs with one healthy", c.revisions("web"), map[string]int{"web:1": 1, "web:2": 2})
+	s, _ := c.m.Service("", "web")
+	equal(t, "rollout with one healthy", s.Deployments[0].RolloutState, "IN_PROGRESS")
+	c.step(c.turns(fresh[1], order.HealthHealthy))
+	equal(t, "what runs with both healthy", c.revisions("web"), map[string]int{"web:2": 2})
+	s, _ = c.m.Service("", "web")
+	equal(t, "rollout with both healthy", s.Deployments[0].RolloutState, "COMPLETED")
+}
+
+func TestADeploymentThatNeverGetsHealthyLeavesTheOldAndTripsTheBreaker(t *testing.T) {
+	c := checked(t, 2)
+	grace := 3 * time.Minute
+	c.do(engine.UpdateService{
+		Service: "web", TaskDefinition: c.checkedDefinition(), HealthGrace: &grace,
+		Breaker: &engine.Breaker{Enable: true, Rollback: true},
+	})
+	for range 4 {
+		for _, id := range c.with("web", plimsoll.StatusPending) {
+			c.step(c.started(id))
+			c.step(c.turns(id, order.HealthUnhealthy))
+		}
+		c.pass(grace - time.Second)
+		equal(t, "the old, all the while", c.revisions("web")["web:1"], 2)
+		c.pass(2 * time.Second)
+		c.pass(2 * time.Minute)
+	}
+	c.run()
+	s, _ := c.m.Service("", "web")
+	equal(t, "said", c.said("web", "deployment failed: tasks failed to start"), 1)
+	equal(t, "what runs", c.revisions("web"), map[string]int{"web:1": 2})
+	equal(t, "rollout", s.Deployments[0].RolloutState, "COMPLETED")
+}
+
+func TestOldTasksThatAreNotHealthyAreNotInTheWay(t *testing.T) {
+	c := checked(t, 2)
+	grace := time.Hour
+	half, full := 50, 100
+	c.do(engine.UpdateService{Service: "web", HealthGrace: &grace, MinimumHealthyPercent: &half, MaximumPercent: &full})
+	for _, id := range c.with("web", plimsoll.StatusRunning) {
+		c.step(c.turns(id, order.HealthUnknown))
+	}
+	c.do(engine.UpdateService{Service: "web", TaskDefinition: c.checkedDefinition()})
+	c.run()
+	equal(t, "what runs", c.revisions("web"), map[string]int{"web:2": 2})
+}
+
+func TestScaleInTakesTheUnhealthyBeforeTheYoungest(t *testing.T) {
+	c := checked(t, 3)
+	grace := time.Hour
+	c.do(engine.UpdateService{Service: "web", HealthGrace: &grace})
+	running := c.with("web", plimsoll.StatusRunning)
+	c.step(c.turns(running[0], order.HealthUnhealthy))
+	c.desire("web", 2)
+	c.run()
+	equal(t, "what is left", c.with("web", plimsoll.StatusRunning), running[1:])
 }

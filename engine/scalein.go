@@ -7,11 +7,13 @@ import (
 )
 
 // scaleIn stops that many of the service's current tasks: those that have been
-// released first, then the unplaced, then the unprotected, so that the zones stay balanced, of a zone the youngest.
+// released first, then the unplaced, then those that run and are not healthy,
+// then the rest of the unprotected; each so that the zones stay balanced, and of
+// a zone the youngest.
 // Protected tasks are spared, even if more of them run than are desired.
 func (m *Machine) scaleIn(s *service, surplus int) {
 	surplus -= m.countOut(s, surplus)
-	var unplaced, released, placed []*task
+	var unplaced, released, ailing, placed []*task
 	protected := 0
 	for _, t := range s.tasks {
 		switch {
@@ -22,6 +24,8 @@ func (m *Machine) scaleIn(s *service, surplus int) {
 			protected++
 		case t.released():
 			released = append(released, t)
+		case t.LastStatus == plimsoll.StatusRunning && !t.sound():
+			ailing = append(ailing, t)
 		default:
 			placed = append(placed, t)
 		}
@@ -32,7 +36,9 @@ func (m *Machine) scaleIn(s *service, surplus int) {
 			victims = append(victims, t)
 		}
 	}
-	victims = append(victims, chooseVictims(s, placed, surplus-len(victims))...)
+	for _, list := range [][]*task{ailing, placed} {
+		victims = append(victims, chooseVictims(s, list, surplus-len(victims), victims)...)
+	}
 	for _, t := range victims {
 		m.stop(t, stopScheduler, s.scalingReason())
 	}
@@ -49,8 +55,9 @@ func (m *Machine) scaleIn(s *service, surplus int) {
 
 // chooseVictims picks n of the candidates, which are in order of creation: time
 // and again the youngest of the zone with the most of the service's staying
-// tasks; of zones with equally many, the zone whose youngest is the youngest.
-func chooseVictims(s *service, candidates []*task, n int) []*task {
+// tasks, the going not among them; of zones with equally many, the zone whose
+// youngest is the youngest.
+func chooseVictims(s *service, candidates []*task, n int, going []*task) []*task {
 	if n <= 0 {
 		return nil
 	}
@@ -61,6 +68,11 @@ func chooseVictims(s *service, candidates []*task, n int) []*task {
 	for _, t := range s.tasks {
 		if t.staying() && t.host != nil {
 			inZone[t.Zone]++
+		}
+	}
+	for _, t := range going {
+		if t.host != nil {
+			inZone[t.Zone]--
 		}
 	}
 	byZone := map[string][]*task{}

@@ -49,17 +49,18 @@ type service struct {
 type tally struct {
 	live      int // staying: PROVISIONING, PENDING or RUNNING
 	running   int
+	healthy   int // running, and HEALTHY where containers have health checks
 	stale     int // staying, of a deployment that is not the primary
 	displaced int // staying, not stale, on a draining instance
 }
 
 // deployCount counts the tasks of one deployment; all are those that have not
 // stopped.
-type deployCount struct{ running, pending, all int }
+type deployCount struct{ running, healthy, pending, all int }
 
 func (t tally) add(o tally, sign int) tally {
 	return tally{
-		live: t.live + sign*o.live, running: t.running + sign*o.running,
+		live: t.live + sign*o.live, running: t.running + sign*o.running, healthy: t.healthy + sign*o.healthy,
 		stale: t.stale + sign*o.stale, displaced: t.displaced + sign*o.displaced,
 	}
 }

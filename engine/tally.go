@@ -1,6 +1,11 @@
 package engine
 
-import "plimsoll"
+import (
+	"slices"
+
+	"plimsoll"
+	"plimsoll/engine/runtime/order"
+)
 
 // recount brings the counts of a task's service, deployment and instance up to
 // the task's state. It is called after each change of that state; what the task
@@ -15,6 +20,7 @@ func (m *Machine) recount(t *task) {
 		s.sum = s.sum.add(was.service, -1).add(now.service, 1)
 		c := s.deployCount(t.Deployment)
 		c.running += now.service.running - was.service.running
+		c.healthy += now.service.healthy - was.service.healthy
 		c.pending += now.pending() - was.pending()
 		c.all += now.all - was.all
 	}
@@ -53,6 +59,9 @@ func (t *task) tally() taskTally {
 	if t.LastStatus == plimsoll.StatusRunning {
 		n.service.running = 1
 	}
+	if t.sound() {
+		n.service.healthy = 1
+	}
 	switch {
 	case t.stale():
 		n.service.stale = 1
@@ -60,6 +69,18 @@ func (t *task) tally() taskTally {
 		n.service.displaced = 1
 	}
 	return n
+}
+
+// sound tells whether the task is of use: it runs, and, where essential
+// containers have health checks, all of these say so.
+func (t *task) sound() bool {
+	return t.LastStatus == plimsoll.StatusRunning && (!t.def.checked() || t.Health(t.def.TaskDefinition) == order.HealthHealthy)
+}
+
+// checked tells whether an essential container has a health check: ECS judges
+// the task by it then.
+func (d *TaskDefinition) checked() bool {
+	return slices.ContainsFunc(d.Containers, func(c ContainerDefinition) bool { return c.Essential && c.HealthCheck != nil })
 }
 
 // stale tells whether the task is of a deployment that is being replaced.
