@@ -115,7 +115,7 @@ type StartTask struct {
 	Group          string
 	StartedBy      string
 	Tags           map[string]string
-	Overrides      []ContainerOverride
+	Override       TaskOverride
 	PropagateTags  string // as in RunTask
 	ManagedTags    bool
 }
@@ -214,7 +214,7 @@ type RunTask struct {
 	StartedBy      string
 	LaunchType     string // empty: by the strategy, or the cluster's default
 	Tags           map[string]string
-	Overrides      []ContainerOverride
+	Override       TaskOverride
 	ClientToken    string
 	Strategies     []place.Strategy
 	Constraints    []place.Constraint
@@ -223,6 +223,9 @@ type RunTask struct {
 	// PropagateTags is TASK_DEFINITION or empty; ManagedTags adds ECS's own.
 	PropagateTags string
 	ManagedTags   bool
+	// ReferenceID is a name that the caller has for the request. It tells one
+	// request with a ClientToken from another, and nothing else.
+	ReferenceID string
 }
 
 // RunTaskResult is what became of a RunTask.
@@ -306,6 +309,8 @@ func (StartTask) command()                     {}
 type Error struct {
 	Code    string
 	Message string
+	// Resources are the ARNs of what is in the way, of a ConflictException.
+	Resources []string
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }

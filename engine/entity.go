@@ -309,14 +309,14 @@ type Task struct {
 	// Excused tells of a released task that has ended by itself: it still counts
 	// for the desired count, so that nothing is started in its place before the
 	// count has followed.
-	Excused       bool                `json:",omitzero"`
-	StopCode      string              `json:",omitzero"`
-	StoppedReason string              `json:",omitzero"`
-	Tags          map[string]string   `json:",omitzero"`
-	Overrides     []ContainerOverride `json:",omitzero"`
-	Version       int64               `json:",omitzero"`
-	CreatedAt     time.Time           `json:",omitzero"`
-	PlacedAt      time.Time           `json:",omitzero"`
+	Excused       bool              `json:",omitzero"`
+	StopCode      string            `json:",omitzero"`
+	StoppedReason string            `json:",omitzero"`
+	Tags          map[string]string `json:",omitzero"`
+	Override      TaskOverride      `json:",omitzero"`
+	Version       int64             `json:",omitzero"`
+	CreatedAt     time.Time         `json:",omitzero"`
+	PlacedAt      time.Time         `json:",omitzero"`
 	// PullStartedAt and PullStoppedAt are when its images were pulled; zero where
 	// nothing is.
 	PullStartedAt   time.Time `json:",omitzero"`
@@ -382,12 +382,4 @@ type Binding struct {
 	HostPort      int    `json:",omitzero"`
 	Address       string `json:",omitzero"`
 	Protocol      string `json:",omitzero"`
-}
-
-// ContainerOverride changes one container of a task at RunTask.
-type ContainerOverride struct {
-	Name        string            `json:",omitzero"`
-	Command     []string          `json:",omitzero"` // nil: as defined
-	Environment map[string]string `json:",omitzero"`
-	CPU, Memory int64             `json:",omitzero"` // 0: as defined
 }

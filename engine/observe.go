@@ -136,11 +136,12 @@ func (c *Container) equal(o *Container) bool {
 	return c.LastStatus == o.LastStatus && c.Health == o.Health && c.Restarts == o.Restarts && c.Reason == o.Reason && c.ExitCode == o.ExitCode
 }
 
-// judge has a service's task that is unhealthy replaced, as ECS's scheduler does.
-// A standalone task is only said to be.
+// judge has a service's task that is unhealthy replaced, as ECS's scheduler does,
+// but not while it is protected: a worker that is too busy to answer its check is
+// still at work. A standalone task is only said to be unhealthy.
 func (m *Machine) judge(t *task) {
 	s := t.svc
-	if s == nil || !t.staying() || t.Health(t.def.TaskDefinition) != order.HealthUnhealthy {
+	if s == nil || !t.staying() || t.Protected(m.now) || t.Health(t.def.TaskDefinition) != order.HealthUnhealthy {
 		return
 	}
 	if g := s.HealthGrace; g != nil && !t.StartedAt.IsZero() {

@@ -107,3 +107,18 @@ func TestContainersAreKnownOneByOneAndOverARestart(t *testing.T) {
 	c.m = reload(t, c.cfg, c.disk)
 	check()
 }
+
+func TestAProtectedTaskIsNotReplacedForItsHealthBeforeItsProtectionEnds(t *testing.T) {
+	for name, end := range map[string]func(c *cluster, id string){
+		"ended":   func(c *cluster, id string) { c.do(engine.UpdateTaskProtection{Tasks: []string{id}}) },
+		"expired": func(c *cluster, _ string) { c.pass(2 * time.Hour) },
+	} {
+		c, id := watched(t, nil)
+		c.protect(id)
+		c.tells(id, health(order.HealthUnhealthy))
+		c.pass(time.Hour)
+		equal(t, name+", while it is protected", c.task(id).DesiredStatus, plimsoll.StatusRunning)
+		end(c, id)
+		equal(t, name, c.task(id).StoppedReason, "Task failed container health checks")
+	}
+}

@@ -85,6 +85,7 @@ func (m *Machine) protect(t *task, until time.Time) {
 	}
 	m.unsettle(t.svc)
 	m.watchProtection(t)
+	m.judge(t)
 }
 
 // watchProtection has the service look at the task when its protection expires.
@@ -105,5 +106,6 @@ func (m *Machine) watchProtection(t *task) {
 			return
 		}
 		m.unsettle(t.svc)
+		m.judge(t)
 	})
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,11 @@ func TestCommandsAreRefusedAsECSRefusesThem(t *testing.T) {
 		{engine.RunTask{TaskDefinition: "old:1"}, "ClientException", "TaskDefinition is inactive"},
 		{engine.RunTask{}, "InvalidParameterException", "TaskDefinition can not be blank."},
 		{engine.RunTask{TaskDefinition: "web", Count: 11}, "InvalidParameterException", ""},
-		{engine.RunTask{TaskDefinition: "web", Overrides: []engine.ContainerOverride{{Name: "side"}}}, "InvalidParameterException", "Override for container named side is not a container in the TaskDefinition."},
+		{engine.RunTask{TaskDefinition: "web", Override: engine.TaskOverride{Containers: []engine.ContainerOverride{{Name: "side"}}}}, "InvalidParameterException", "Override for container named side is not a container in the TaskDefinition."},
+		{engine.RunTask{TaskDefinition: "web", StartedBy: strings.Repeat("x", 129)}, "InvalidParameterException", "startedBy has 129 characters: at most 128 are allowed."},
+		{engine.RunTask{TaskDefinition: "web", ClientToken: "with space"}, "InvalidParameterException", ""},
+		{engine.RunTask{TaskDefinition: "web", ClientToken: strings.Repeat("x", 65)}, "InvalidParameterException", ""},
+		{engine.CreateService{Name: "x", TaskDefinition: "web", ClientToken: strings.Repeat("x", 37)}, "InvalidParameterException", ""},
 		{engine.StopTask{Task: "none"}, "InvalidParameterException", "The referenced task was not found."},
 		{engine.UpdateService{Service: "none"}, "ServiceNotFoundException", "Service not found."},
 		{engine.UpdateService{Service: "web", Desired: &minus}, "InvalidParameterException", ""},

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"plimsoll"
 	"plimsoll/place"
@@ -26,6 +25,9 @@ func (m *Machine) runTask(c RunTask) (*RunTaskResult, *Error) {
 	if c.Count < 1 || c.Count > 10 {
 		return nil, refuse(codeInvalid, "count %d is invalid: 1 to 10 is allowed.", c.Count)
 	}
+	if refusal := checkToken(c.ClientToken, 64); refusal != nil {
+		return nil, refusal
+	}
 	digest := c.digest()
 	if result, refusal := home.repeated(c.ClientToken, digest); result != nil || refusal != nil {
 		return result, refusal
@@ -34,7 +36,8 @@ func (m *Machine) runTask(c RunTask) (*RunTaskResult, *Error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkOverrides(d, c.Overrides); refusal != nil {
+	as, refusal := d.checkOverride(c.Override)
+	if refusal != nil {
 		return nil, refusal
 	}
 	priority, refusal := priorityOf(c.Tags)
@@ -48,24 +51,16 @@ func (m *Machine) runTask(c RunTask) (*RunTaskResult, *Error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkGroup(c.Group); refusal != nil {
+	if refusal := checkOrigin(c.Group, c.StartedBy); refusal != nil {
 		return nil, refusal
 	}
 	from := origin{
-		overrides: c.Overrides, reserved: reservedWith(d, c.Overrides), priority: priority,
+		override: c.Override, reserved: as.Reserved(), priority: priority,
 		group: n.group, startedBy: c.StartedBy, launch: launchEC2,
 		tags:  standaloneTags(home, d, c.Tags, c.PropagateTags, c.ManagedTags),
 		token: c.ClientToken, request: digest,
 	}
 	return m.runNow(home, d, from, n, shares, c.Count), nil
-}
-
-// checkGroup refuses a group that would be counted as a service's.
-func checkGroup(group string) *Error {
-	if strings.HasPrefix(group, "service:") {
-		return refuse(codeInvalid, "The group %q is invalid: those that begin with service: are of services.", group)
-	}
-	return nil
 }
 
 // standaloneTags are the tags of a task that is of no service; its own count
@@ -155,18 +150,19 @@ func (m *Machine) startTask(c StartTask) (*RunTaskResult, *Error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkOverrides(d, c.Overrides); refusal != nil {
+	as, refusal := d.checkOverride(c.Override)
+	if refusal != nil {
 		return nil, refusal
 	}
 	priority, refusal := priorityOf(c.Tags)
 	if refusal != nil {
 		return nil, refusal
 	}
-	if refusal := checkGroup(c.Group); refusal != nil {
+	if refusal := checkOrigin(c.Group, c.StartedBy); refusal != nil {
 		return nil, refusal
 	}
 	from := origin{
-		overrides: c.Overrides, reserved: reservedWith(d, c.Overrides), priority: priority,
+		override: c.Override, reserved: as.Reserved(), priority: priority,
 		group: c.Group, startedBy: c.StartedBy, launch: launchEC2,
 		tags: standaloneTags(home, d, c.Tags, c.PropagateTags, c.ManagedTags),
 	}
@@ -221,7 +217,11 @@ func (c *cluster) repeated(token, digest string) (*RunTaskResult, *Error) {
 	result := &RunTaskResult{}
 	for _, t := range c.byToken[token] {
 		if t.Request != digest {
-			return nil, refuse(codeConflict, "The client token %q is in use with a different RunTask request.", token)
+			refusal := refuse(codeConflict, "The client token %q is in use with a different RunTask request.", token)
+			for _, t := range c.byToken[token] {
+				refusal.Resources = append(refusal.Resources, t.ARN)
+			}
+			return nil, refusal
 		}
 		result.Tasks = append(result.Tasks, t.Task)
 	}
@@ -241,62 +241,4 @@ func (c RunTask) digest() string {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
-}
-
-func checkOverrides(d *definition, overrides []ContainerOverride) *Error {
-	for _, o := range overrides {
-		if !slices.ContainsFunc(d.Containers, func(c ContainerDefinition) bool { return c.Name == o.Name }) {
-			return refuse(codeInvalid, "Override for container named %s is not a container in the TaskDefinition.", o.Name)
-		}
-		if o.CPU < 0 || o.Memory < 0 {
-			return refuse(codeInvalid, "Override for container named %s: cpu (%d) and memory (%d) can not be negative.", o.Name, o.CPU, o.Memory)
-		}
-	}
-	return nil
-}
-
-// overridden gives the containers of a definition with the overrides applied.
-func overridden(containers []ContainerDefinition, overrides []ContainerOverride) []ContainerDefinition {
-	if len(overrides) == 0 {
-		return containers
-	}
-	changed := slices.Clone(containers)
-	for _, o := range overrides {
-		for i := range changed {
-			c := &changed[i]
-			if c.Name != o.Name {
-				continue
-			}
-			if o.Command != nil {
-				c.Command = o.Command
-			}
-			c.Environment = merged(c.Environment, o.Environment)
-			if o.CPU > 0 {
-				c.CPU = o.CPU
-			}
-			if o.Memory > 0 {
-				c.Memory = o.Memory
-				c.MemoryReservation = min(c.MemoryReservation, o.Memory)
-			}
-		}
-	}
-	return changed
-}
-
-// reservedWith is what a task with these overrides reserves.
-func reservedWith(d *definition, overrides []ContainerOverride) plimsoll.Resources {
-	changed := *d.TaskDefinition
-	changed.Containers = overridden(d.Containers, overrides)
-	return changed.Reserved()
-}
-
-// merged gives both maps as one; what the later says holds.
-func merged(maps ...map[string]string) map[string]string {
-	all := map[string]string{}
-	for _, m := range maps {
-		for k, v := range m {
-			all[k] = v
-		}
-	}
-	return all
 }

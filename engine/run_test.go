@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"regexp"
 	"testing"
 	"time"
@@ -69,9 +70,9 @@ func TestASpecIsCompleteAndOverridesHold(t *testing.T) {
 			PortMappings: []engine.PortMapping{{ContainerPort: 80}},
 		}},
 	}})
-	r := c.do(engine.RunTask{TaskDefinition: "job", Overrides: []engine.ContainerOverride{{
+	r := c.do(engine.RunTask{TaskDefinition: "job", Override: engine.TaskOverride{Containers: []engine.ContainerOverride{{
 		Name: "main", Command: []string{"false"}, Environment: map[string]string{"B": "overridden"}, CPU: 300,
-	}}}).(*engine.RunTaskResult)
+	}}}}).(*engine.RunTaskResult)
 	id := r.Tasks[0].ID
 	equal(t, "reserved", r.Tasks[0].Reserved, plimsoll.Resources{CPU: 300, Memory: 512})
 	spec := c.last.Starts[0]
@@ -86,6 +87,47 @@ func TestASpecIsCompleteAndOverridesHold(t *testing.T) {
 	equal(t, "ports", main.Ports, []runtime.Port{{ContainerPort: 80, Protocol: "tcp"}})
 	equal(t, "family label", main.Labels["com.amazonaws.ecs.task-definition-family"], "job")
 	equal(t, "specs after a restart", reload(t, cfg, c.disk).Specs(), []runtime.Spec{spec})
+}
+
+func TestAnOverrideOfTheTaskChangesWhatItReservesAndItsRole(t *testing.T) {
+	cfg := engine.Config{TaskEnv: func(_ string, role bool) map[string]string { return map[string]string{"ROLE": fmt.Sprint(role)} }}
+	c := newCluster(t, cfg)
+	c.do(engine.CreateCluster{})
+	c.hosts(1)
+	c.do(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{
+		Family: "job", CPU: 100, Memory: 100, Containers: []engine.ContainerDefinition{
+			{Name: "main", Memory: 50, MemoryReservation: 40, Essential: true}, {Name: "side", Memory: 50},
+		},
+	}})
+	r := c.do(engine.RunTask{TaskDefinition: "job", Override: engine.TaskOverride{
+		CPU: 200, Memory: 300, TaskRoleARN: "arn:aws:iam::123456789012:role/other",
+		Containers: []engine.ContainerOverride{{Name: "main", MemoryReservation: 45}},
+	}}).(*engine.RunTaskResult)
+	equal(t, "reserved", r.Tasks[0].Reserved, plimsoll.Resources{CPU: 200, Memory: 300})
+	equal(t, "role", c.last.Starts[0].Containers[0].Env["ROLE"], "true")
+	d, _ := c.m.TaskDefinition("job")
+	equal(t, "memoryReservation", d.With(r.Tasks[0].Override).Containers[0].MemoryReservation, int64(45))
+	equal(t, "the definition", d.CPU, int64(100))
+	equal(t, "the task after a restart", reload(t, cfg, c.disk).Tasks("")[0].Override, r.Tasks[0].Override)
+	for name, over := range map[string]engine.ContainerOverride{
+		"above its memory":         {Name: "main", MemoryReservation: 51},
+		"above the memory with it": {Name: "main", MemoryReservation: 60, Memory: 55},
+		"less than nothing":        {Name: "main", MemoryReservation: -1},
+	} {
+		refusal := c.refused(engine.RunTask{TaskDefinition: "job", Override: engine.TaskOverride{Containers: []engine.ContainerOverride{over}}})
+		equal(t, name, refusal.Code, "InvalidParameterException")
+	}
+}
+
+func TestATokenInUseNamesTheTasksOfTheOtherRequest(t *testing.T) {
+	c := newHosts(t, 1)
+	c.definition("job", 100, 10)
+	r := c.do(engine.RunTask{TaskDefinition: "job", Count: 2, ClientToken: "x", ReferenceID: "one"}).(*engine.RunTaskResult)
+	again := c.do(engine.RunTask{TaskDefinition: "job", Count: 2, ClientToken: "x", ReferenceID: "one"}).(*engine.RunTaskResult)
+	equal(t, "tasks of the same request", []string{again.Tasks[0].ID, again.Tasks[1].ID}, []string{r.Tasks[0].ID, r.Tasks[1].ID})
+	refusal := c.refused(engine.RunTask{TaskDefinition: "job", Count: 2, ClientToken: "x", ReferenceID: "two"})
+	equal(t, "code", refusal.Code, "ConflictException")
+	equal(t, "resources", refusal.Resources, []string{r.Tasks[0].ARN, r.Tasks[1].ARN})
 }
 
 func TestATaskThatEndsByItselfSaysHow(t *testing.T) {

@@ -168,6 +168,9 @@ func checkCreation(c CreateService) *Error {
 	if refusal := checkDesired(c.Desired); refusal != nil {
 		return refusal
 	}
+	if refusal := checkToken(c.ClientToken, 36); refusal != nil {
+		return refusal
+	}
 	if c.Scheduling == Daemon {
 		switch {
 		case c.Desired > 0:

@@ -9,7 +9,7 @@ import (
 
 // spec is all that a runtime needs to start the task.
 func (m *Machine) spec(t *task) runtime.Spec {
-	d := t.def
+	d := t.def.With(t.Override)
 	s := runtime.Spec{
 		TaskID: t.ID, TaskARN: t.ARN, Cluster: t.Cluster, Family: t.Family,
 		Revision: d.Revision, Service: t.Service, Address: t.host.Address, Network: d.NetworkMode,
@@ -19,7 +19,7 @@ func (m *Machine) spec(t *task) runtime.Spec {
 		s.Network = "bridge"
 	}
 	env := m.cfg.TaskEnv(t.ID, d.TaskRoleARN != "")
-	for _, c := range overridden(d.Containers, t.Overrides) {
+	for _, c := range d.Containers {
 		s.Containers = append(s.Containers, d.container(t.Task, c, env))
 	}
 	return s

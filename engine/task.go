@@ -63,7 +63,7 @@ func (m *Machine) editTask(t *task) *Task {
 // origin is what a new task comes from.
 type origin struct {
 	svc       *service
-	overrides []ContainerOverride
+	override  TaskOverride
 	reserved  plimsoll.Resources
 	priority  int
 	group     string
@@ -85,7 +85,7 @@ func (m *Machine) createTask(home *cluster, d *definition, o origin) *task {
 		TaskDefinition: d.ARN, Family: d.Family, Group: o.group, StartedBy: o.startedBy,
 		LaunchType: o.launch, Priority: o.priority, Reserved: o.reserved, FixedPorts: d.fixedPorts(),
 		LastStatus: plimsoll.StatusProvisioning, DesiredStatus: plimsoll.StatusRunning,
-		Tags: maps.Clone(o.tags), Overrides: o.overrides, CreatedAt: m.now,
+		Tags: maps.Clone(o.tags), Override: o.override, CreatedAt: m.now,
 		ClientToken: o.token, Request: o.request, CapacityProvider: o.provider, Target: o.target,
 	}
 	if o.svc != nil {

@@ -21,6 +21,8 @@ type Error struct {
 	QueryStatus int
 	// ec2 is its name with EC2, if that is no name of ec2Codes.
 	ec2 string
+	// Resources are the resourceIds of a ConflictException.
+	Resources []string
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }

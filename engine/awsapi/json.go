@@ -38,7 +38,17 @@ func (p jsonProtocol) writeError(w http.ResponseWriter, req *request, _ string, 
 	}
 	w.Header().Set("x-amzn-errortype", e.Code)
 	body := appendString([]byte(`{"__type":`), prefix+e.Code)
-	body = append(appendString(append(body, `,"message":`...), e.Message), '}')
+	body = appendString(append(body, `,"message":`...), e.Message)
+	for i, arn := range e.Resources {
+		if body = append(body, ','); i == 0 {
+			body = append(body, `"resourceIds":[`...)
+		}
+		body = appendString(body, arn)
+	}
+	if len(e.Resources) > 0 {
+		body = append(body, ']')
+	}
+	body = append(body, '}')
 	p.send(w, e.status(), body)
 }
 

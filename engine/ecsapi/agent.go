@@ -215,7 +215,7 @@ type taskCredentials struct {
 }
 
 func (a *Agent) credentials(v engine.View, t *engine.Task) any {
-	d, ok := v.TaskDefinition(t.TaskDefinition)
+	d, ok := definitionOf(v, t)
 	if !ok || d.TaskRoleARN == "" || !live(t) {
 		return nil
 	}

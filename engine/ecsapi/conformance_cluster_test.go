@@ -89,7 +89,8 @@ var instanceProbes = []probe{
 	{op: "DeregisterContainerInstance", in: `{"containerInstance":"{new}"}`, err: invalid, says: "not found"},
 	{op: "RegisterTaskDefinition", in: `{"family":"job","containerDefinitions":[{"name":"main","command":["x"],"cpu":256,"memory":128}]}`},
 	{op: "StartTask", in: `{"cluster":"default","taskDefinition":"job","containerInstances":["{host}","none"],"startedBy":"me","group":"batch","tags":[{"key":"a","value":"b"}],` +
-		`"enableECSManagedTags":true,"propagateTags":"TASK_DEFINITION","overrides":{"containerOverrides":[{"name":"main","command":["y"],"environment":[{"name":"A","value":"B"}],"cpu":64,"memory":64}]}}`,
+		`"enableECSManagedTags":true,"propagateTags":"TASK_DEFINITION","referenceId":"r","overrides":{"cpu":"64","memory":"64","taskRoleArn":"arn:aws:iam::123456789012:role/a","executionRoleArn":"arn:aws:iam::123456789012:role/b",` +
+		`"containerOverrides":[{"name":"main","command":["y"],"environment":[{"name":"A","value":"B"}],"cpu":64,"memory":64,"memoryReservation":64}]}}`,
 		see:  []string{"tasks.0.containerInstanceArn=*", "tasks.0.group=batch", "tasks.0.startedBy=me", "tasks.0.cpu=64", "tasks.0.tags.#=2", "failures.0.reason=MISSING"},
 		keep: map[string]string{"task": "tasks.0.taskArn"}},
 	{op: "StartTask", in: `{"taskDefinition":"none","containerInstances":["{host}"]}`, err: client, says: "TaskDefinition not found."},

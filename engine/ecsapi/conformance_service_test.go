@@ -18,7 +18,7 @@ var serviceProbes = []probe{
 	{op: "DescribeTasks", in: `{"tasks":["{checked}"]}`, see: []string{"tasks.0.healthStatus=HEALTHY"}},
 	{op: "UpdateService", in: `{"service":"checked","taskDefinition":"checked","forceNewDeployment":true}`, see: []string{"service.deployments.#=2"},
 		differs: "A task counts for minimumHealthyPercent, and for a deployment to be COMPLETED, when it is RUNNING and, where essential containers have health checks, HEALTHY. " +
-			"Without health checks it counts at once, where ECS waits for 40 seconds."},
+			"Without health checks it counts at once, where ECS waits for 40 seconds. A protected task that is UNHEALTHY is replaced when its protection ends."},
 	{op: "DescribeServices", in: `{"services":["checked"]}`, wait: true, see: []string{"services.0.deployments.#=1", "services.0.deployments.0.rolloutState=COMPLETED"}},
 	{op: "DeleteService", in: `{"service":"checked","force":true}`},
 	{op: "CreateService", in: `{"serviceName":"w b","taskDefinition":"web","desiredCount":2}`, err: invalid, says: "w b"},

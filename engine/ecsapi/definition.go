@@ -58,10 +58,10 @@ func (a *api) definitionIn(in *ecs.RegisterTaskDefinitionInput) (engine.TaskDefi
 	if d.Tags, err = tagsIn(in.Tags); err != nil {
 		return d, err
 	}
-	if d.CPU, err = amount("cpu", value(in.Cpu), "vcpu"); err != nil {
+	if d.CPU, err = amount(codeClient, "cpu", value(in.Cpu), "vcpu"); err != nil {
 		return d, err
 	}
-	if d.Memory, err = amount("memory", value(in.Memory), "gb"); err != nil {
+	if d.Memory, err = amount(codeClient, "memory", value(in.Memory), "gb"); err != nil {
 		return d, err
 	}
 	for i := range in.ContainerDefinitions {
@@ -76,7 +76,7 @@ func (a *api) definitionIn(in *ecs.RegisterTaskDefinitionInput) (engine.TaskDefi
 
 // amount reads a task's cpu or memory: a whole number, or a number with a unit
 // of 1024 ("1 vCPU", "0.5 GB").
-func amount(name, text, unit string) (int64, error) {
+func amount(code, name, text, unit string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -88,7 +88,7 @@ func amount(name, text, unit string) (int64, error) {
 	} else if f, err := strconv.ParseFloat(strings.TrimSpace(number), 64); err == nil && f > 0 && f < math.MaxInt32/1024 {
 		return int64(math.Round(f * 1024)), nil
 	}
-	return 0, awsapi.Refuse(codeClient, "Invalid '%s' setting for task: %q. A whole number over 0, or a number with its unit, is allowed.", name, text)
+	return 0, awsapi.Refuse(code, "Invalid '%s' setting for task: %q. A whole number over 0, or a number with its unit, is allowed.", name, text)
 }
 
 func (a *api) containerIn(i int, c *types.ContainerDefinition) (engine.ContainerDefinition, error) {
@@ -110,9 +110,8 @@ func (a *api) containerIn(i int, c *types.ContainerDefinition) (engine.Container
 		return out, err
 	}
 	for j, e := range c.Environment {
-		if value(e.Name) == "" || strings.ContainsAny(*e.Name, "=\x00") || strings.Contains(value(e.Value), "\x00") {
-			return out, awsapi.Refuse(codeClient, "containerDefinitions[%d].environment[%d].name %q is invalid: "+
-				"it has to be there, without = and without zero bytes.", i, j, value(e.Name))
+		if !validVariable(e) {
+			return out, awsapi.Refuse(codeClient, "containerDefinitions[%d].environment[%d].name %q is invalid: %s.", i, j, value(e.Name), variableRule)
 		}
 		if out.Environment == nil {
 			out.Environment = map[string]string{}
@@ -132,6 +131,13 @@ func (a *api) containerIn(i int, c *types.ContainerDefinition) (engine.Container
 		})
 	}
 	return out, nil
+}
+
+const variableRule = "it has to be there, without = and without zero bytes"
+
+// validVariable tells whether a program can be given the variable.
+func validVariable(e types.KeyValuePair) bool {
+	return value(e.Name) != "" && !strings.ContainsAny(*e.Name, "=\x00") && !strings.Contains(value(e.Value), "\x00")
 }
 
 // kept is the definition as it is described later: what came in, and the

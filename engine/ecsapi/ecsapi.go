@@ -166,7 +166,7 @@ func wireError(err error) error {
 	var refusal *engine.Error
 	switch {
 	case errors.As(err, &refusal) && refusal.Code != codeServer:
-		return &awsapi.Error{Code: refusal.Code, Message: refusal.Message}
+		return &awsapi.Error{Code: refusal.Code, Message: refusal.Message, Resources: refusal.Resources}
 	case refusal != nil:
 		return &awsapi.Error{Code: codeServer, Message: refusal.Message, Status: http.StatusInternalServerError}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -91,7 +91,7 @@ func (a *Agent) container(v engine.View, t *engine.Task) any {
 	if len(m.Containers) == 0 {
 		return nil
 	}
-	d, _ := v.TaskDefinition(t.TaskDefinition)
+	d, _ := definitionOf(v, t)
 	for i, c := range t.Containers {
 		if defined := definedAs(d, c.Name); defined != nil && defined.Essential {
 			return m.Containers[i]
@@ -106,7 +106,7 @@ func describeMetadata(v engine.View, t *engine.Task) taskMetadata {
 		PullStartedAt: moment(t.PullStartedAt), PullStoppedAt: moment(t.PullStoppedAt),
 		KnownStatus: knownStatus(t.LastStatus), AvailabilityZone: t.Zone, LaunchType: t.LaunchType, ServiceName: t.Service,
 	}
-	d, ok := v.TaskDefinition(t.TaskDefinition)
+	d, ok := definitionOf(v, t)
 	if ok {
 		m.Revision = strconv.Itoa(d.Revision)
 		if d.CPU > 0 || d.Memory > 0 {

@@ -145,13 +145,13 @@ func (a *api) startTask(ctx context.Context, _ *awsapi.Call, in *ecs.StartTaskIn
 	if err != nil {
 		return nil, err
 	}
-	overrides, err := overridesIn(in.Overrides)
+	override, err := a.overrideIn(in.Overrides)
 	if err != nil {
 		return nil, err
 	}
 	result, err := do[*engine.RunTaskResult](ctx, a.engine, engine.StartTask{
 		Cluster: value(in.Cluster), TaskDefinition: value(in.TaskDefinition), Instances: in.ContainerInstances,
-		Group: value(in.Group), StartedBy: value(in.StartedBy), Tags: tags, Overrides: overrides,
+		Group: value(in.Group), StartedBy: value(in.StartedBy), Tags: tags, Override: override,
 		PropagateTags: propagate, ManagedTags: in.EnableECSManagedTags,
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package ecsapi
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -12,16 +11,16 @@ import (
 	"plimsoll/engine/awsapi"
 )
 
-var runTaskKnown = set("cluster", "taskDefinition", "count", "group", "startedBy", "launchType", "tags", "clientToken",
-	"placementStrategy", "placementConstraints", "capacityProviderStrategy", "propagateTags", "enableECSManagedTags",
-	"overrides.containerOverrides.name", "overrides.containerOverrides.command",
-	"overrides.containerOverrides.environment", "overrides.containerOverrides.cpu",
-	"overrides.containerOverrides.memory")
+// startKnown are the members that RunTask and StartTask have in common.
+var startKnown = []string{"cluster", "taskDefinition", "group", "startedBy", "tags", "propagateTags", "enableECSManagedTags",
+	"referenceId", "overrides.cpu", "overrides.memory", "overrides.taskRoleArn", "overrides.executionRoleArn",
+	"overrides.containerOverrides.name", "overrides.containerOverrides.command", "overrides.containerOverrides.environment",
+	"overrides.containerOverrides.cpu", "overrides.containerOverrides.memory", "overrides.containerOverrides.memoryReservation"}
 
-var startTaskKnown = set("cluster", "taskDefinition", "containerInstances", "group", "startedBy", "tags", "propagateTags",
-	"enableECSManagedTags", "overrides.containerOverrides.name", "overrides.containerOverrides.command",
-	"overrides.containerOverrides.environment", "overrides.containerOverrides.cpu",
-	"overrides.containerOverrides.memory")
+var runTaskKnown = set(append(slices.Clip(startKnown), "count", "launchType", "clientToken", "placementStrategy",
+	"placementConstraints", "capacityProviderStrategy")...)
+
+var startTaskKnown = set(append(slices.Clip(startKnown), "containerInstances")...)
 
 func (a *api) runTask(ctx context.Context, _ *awsapi.Call, in *ecs.RunTaskInput) (*ecs.RunTaskOutput, error) {
 	if err := a.refuseBeyond(codeInvalid, in, runTaskKnown); err != nil {
@@ -44,14 +43,14 @@ func (a *api) runTask(ctx context.Context, _ *awsapi.Call, in *ecs.RunTaskInput)
 	if err != nil {
 		return nil, err
 	}
-	overrides, err := overridesIn(in.Overrides)
+	override, err := a.overrideIn(in.Overrides)
 	if err != nil {
 		return nil, err
 	}
 	result, err := do[*engine.RunTaskResult](ctx, a.engine, engine.RunTask{
 		Cluster: value(in.Cluster), TaskDefinition: value(in.TaskDefinition), Count: int(value(in.Count)),
 		Group: value(in.Group), StartedBy: value(in.StartedBy), LaunchType: string(in.LaunchType),
-		Tags: tags, Overrides: overrides, ClientToken: value(in.ClientToken),
+		Tags: tags, Override: override, ClientToken: value(in.ClientToken), ReferenceID: value(in.ReferenceId),
 		Strategies: strategiesIn(in.PlacementStrategy), Constraints: constraintsIn(in.PlacementConstraints),
 		ProviderStrategy: sharesIn(in.CapacityProviderStrategy), PropagateTags: propagate, ManagedTags: in.EnableECSManagedTags,
 	})
@@ -65,47 +64,6 @@ func (a *api) runTask(ctx context.Context, _ *awsapi.Call, in *ecs.RunTaskInput)
 		}
 	})
 	return out, nil
-}
-
-func overridesIn(o *types.TaskOverride) ([]engine.ContainerOverride, error) {
-	if o == nil {
-		return nil, nil
-	}
-	var out []engine.ContainerOverride
-	for i, c := range o.ContainerOverrides {
-		if value(c.Name) == "" {
-			return nil, awsapi.Refuse(codeInvalid, "overrides.containerOverrides[%d].name is required.", i)
-		}
-		over := engine.ContainerOverride{
-			Name: *c.Name, Command: c.Command, CPU: int64(value(c.Cpu)), Memory: int64(value(c.Memory)),
-		}
-		for _, e := range c.Environment {
-			if over.Environment == nil {
-				over.Environment = map[string]string{}
-			}
-			over.Environment[value(e.Name)] = value(e.Value)
-		}
-		out = append(out, over)
-	}
-	return out, nil
-}
-
-func overridesOut(overrides []engine.ContainerOverride) *types.TaskOverride {
-	out := &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}}
-	for _, o := range overrides {
-		over := types.ContainerOverride{Name: of(o.Name), Command: o.Command}
-		if o.CPU > 0 {
-			over.Cpu = of(int32(o.CPU))
-		}
-		if o.Memory > 0 {
-			over.Memory = of(int32(o.Memory))
-		}
-		for _, name := range slices.Sorted(maps.Keys(o.Environment)) {
-			over.Environment = append(over.Environment, types.KeyValuePair{Name: of(name), Value: of(o.Environment[name])})
-		}
-		out.ContainerOverrides = append(out.ContainerOverrides, over)
-	}
-	return out
 }
 
 func (a *api) stopTask(ctx context.Context, _ *awsapi.Call, in *ecs.StopTaskInput) (*ecs.StopTaskOutput, error) {

@@ -1,6 +1,8 @@
 package ecsapi_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -347,4 +349,20 @@ func TestTheTagsOfAServiceCanBeChanged(t *testing.T) {
 	wants(t, "no service", err, "ServiceNotFoundException", "")
 	_, err = s.UntagResource(t.Context(), &ecs.UntagResourceInput{ResourceArn: arn, TagKeys: []string{}})
 	wants(t, "no keys", err, "InvalidParameterException", "empty")
+}
+
+func TestATokenInUseNamesTheTasksThatHaveIt(t *testing.T) {
+	s := newStand(t, "process", 1)
+	s.register("job")
+	in := &ecs.RunTaskInput{TaskDefinition: aws.String("job"), ClientToken: aws.String("once")}
+	first, err := s.RunTask(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.StartedBy = aws.String("another")
+	_, err = s.RunTask(t.Context(), in)
+	var conflict *types.ConflictException
+	if !errors.As(err, &conflict) || !slices.Equal(conflict.ResourceIds, []string{*first.Tasks[0].TaskArn}) {
+		t.Errorf("got %v, resources %v", err, conflict)
+	}
 }

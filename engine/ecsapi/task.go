@@ -121,7 +121,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		CreatedAt: moment(t.CreatedAt), StartedAt: moment(t.StartedAt), StoppingAt: moment(t.StoppingAt),
 		ExecutionStoppedAt: moment(t.ExecutionStopAt), StoppedAt: moment(t.StoppedAt),
 		StopCode: types.TaskStopCode(t.StopCode), StoppedReason: optional(t.StoppedReason),
-		Overrides: overridesOut(t.Overrides), Attachments: []types.Attachment{}, Attributes: []types.Attribute{},
+		Overrides: overrideOut(t.Override), Attachments: []types.Attachment{}, Attributes: []types.Attribute{},
 		Tags:       []types.Tag{},
 		Containers: make([]types.Container, 0, len(t.Containers)),
 	}
@@ -132,7 +132,7 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 	if withTags {
 		out.Tags = tagsOut(t.Tags)
 	}
-	d, _ := v.TaskDefinition(t.TaskDefinition)
+	d, _ := definitionOf(v, t)
 	out.HealthStatus = types.HealthStatus(t.Health(d))
 	for i := range t.Containers {
 		out.Containers = append(out.Containers, containerOut(t, &t.Containers[i], d))
