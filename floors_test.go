@@ -54,6 +54,8 @@ var rules = []rule{
 		"what is around ECS reads the cluster as a view and has its hosts made by whoever owns them"},
 	{"engine/tenants/...", []string{"net", "net/http", "engine/daemon/...", "engine/runtime/..."}, nil,
 		"tenants are a file and its bounds, whoever serves and runs them"},
+	{"engine/usage/...", []string{"net", "net/http", "engine", "engine/daemon/...", "engine/ecsapi", "engine/awsapi", "engine/runtime/process", "engine/runtime/docker", "engine/runtime/fake"}, nil,
+		"what is measured are the tasks of some runtime; whose they are is told elsewhere"},
 	{"engine/store/...", []string{"net", "net/http"}, nil, "the store knows keys and values only"},
 	{"router/...", []string{"engine/...", "platform/...", "scale/...", "control/...", "compose/...", "app/..."}, nil,
 		"the router is given its table as a value"},

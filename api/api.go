@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"plimsoll"
 	"plimsoll/control"
 	"plimsoll/router"
 )
@@ -69,6 +70,11 @@ type Router interface {
 	Latencies(service string) router.Latencies
 }
 
+// Meter tells what a running task, named by its id, was last measured to use.
+type Meter interface {
+	Usage(task string) (plimsoll.Usage, bool)
+}
+
 // Registry is where the metrics are registered and read from; a
 // *prometheus.Registry is one. Each handler needs its own.
 type Registry interface {
@@ -96,6 +102,8 @@ type Options struct {
 	Services []Service
 	Logs     Logs
 	Router   Router
+	// Meter, if any, is asked for what is used beside what is reserved.
+	Meter Meter
 	// Page serves everything outside /v1 and /metrics: the dashboard.
 	Page http.Handler
 	// Shutdown begins the orderly end of the program and returns at once.

@@ -27,6 +27,8 @@ var (
 	byService = []string{"service"}
 	byTarget  = []string{"service", "task"}
 	byHost    = []string{"host", "zone"}
+	// A container's series are bounded by maxTargets tasks of each service.
+	byContainer = []string{"service", "task", "container"}
 )
 
 // figures are all metrics of the API.
@@ -45,6 +47,16 @@ var figures = []metric{
 	{"service_pending", "Tasks on the way to running.", prometheus.GaugeValue, byService},
 	{"service_protected", "Tasks that scale-in leaves alone.", prometheus.GaugeValue, byService},
 
+	{"service_cpu_used", "CPU units that its tasks use; absent until measured.", prometheus.GaugeValue, byService},
+	{"service_memory_used_bytes", "Memory that its tasks use; absent until measured.", prometheus.GaugeValue, byService},
+	{"service_tasks_measured", "Tasks whose use is measured.", prometheus.GaugeValue, byService},
+	{"task_cpu_used", "CPU units that a task uses.", prometheus.GaugeValue, byTarget},
+	{"task_memory_used_bytes", "Memory that a task uses.", prometheus.GaugeValue, byTarget},
+	{"container_cpu_used", "CPU units that a container uses.", prometheus.GaugeValue, byContainer},
+	{"container_memory_used_bytes", "Memory that a container uses.", prometheus.GaugeValue, byContainer},
+
+	{"host_cpu_used", "CPU units that the host's tasks use; absent until measured.", prometheus.GaugeValue, byHost},
+	{"host_memory_used_bytes", "Memory that the host's tasks use; absent until measured.", prometheus.GaugeValue, byHost},
 	{"host_cpu_reserved", "CPU units that tasks reserve; 1024 are one CPU.", prometheus.GaugeValue, byHost},
 	{"host_cpu_capacity", "CPU units of the host; 1024 are one CPU.", prometheus.GaugeValue, byHost},
 	{"host_memory_reserved_bytes", "Memory that tasks reserve.", prometheus.GaugeValue, byHost},
@@ -101,18 +113,24 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		decided = d[len(d)-1].Seq // grows by one with each, so it is their number
 	}
 	put("decisions_total", float64(decided))
-	for _, v := range ServiceViews(st, c.Services) {
+	for _, v := range c.serviceViews(st) {
 		c.collectService(put, v)
+		if v.Used != nil {
+			putUsed(put, "service", v.Used, v.Name)
+			put("service_tasks_measured", float64(v.Used.Tasks), v.Name)
+		}
 		if c.Router != nil && v.URL != "" {
 			c.collectRouted(out, put, v.Name)
 		}
 	}
-	for _, h := range hostViews(st.Cluster, nil) {
+	for _, h := range c.hostViews(st.Cluster, nil) {
+		putUsed(put, "host", h.Used, h.ID, h.Zone)
 		put("host_cpu_reserved", float64(h.CPU-h.CPUFree), h.ID, h.Zone)
 		put("host_cpu_capacity", float64(h.CPU), h.ID, h.Zone)
 		put("host_memory_reserved_bytes", float64(h.Memory-h.MemoryFree)*mib, h.ID, h.Zone)
 		put("host_memory_capacity_bytes", float64(h.Memory)*mib, h.ID, h.Zone)
 	}
+	c.collectTasks(put, st.Cluster)
 	type state struct {
 		service string
 		status  plimsoll.Status
@@ -123,6 +141,39 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for k, n := range counts {
 		put("tasks", float64(n), k.service, string(k.status))
+	}
+}
+
+// putUsed gives the figures of what a host's or a service's tasks use.
+func putUsed(put func(string, float64, ...string), of string, used *UsedView, labels ...string) {
+	if used == nil {
+		return
+	}
+	put(of+"_memory_used_bytes", used.Memory*mib, labels...)
+	if used.CPU != nil {
+		put(of+"_cpu_used", *used.CPU, labels...)
+	}
+}
+
+// collectTasks gives the figures of what single tasks and containers use, of so
+// many tasks of each service.
+func (c *collector) collectTasks(put func(string, float64, ...string), cluster plimsoll.Cluster) {
+	told := map[string]int{}
+	for _, t := range c.taskViews(cluster) {
+		if t.Used == nil || told[t.Service] == maxTargets {
+			continue
+		}
+		told[t.Service]++
+		put("task_memory_used_bytes", t.Used.Memory()*mib, t.Service, t.ID)
+		if cpu := t.Used.CPU(); cpu != nil {
+			put("task_cpu_used", *cpu, t.Service, t.ID)
+		}
+		for _, u := range t.Used.Containers {
+			put("container_memory_used_bytes", u.Memory*mib, t.Service, t.ID, u.Name)
+			if u.CPU != nil {
+				put("container_cpu_used", *u.CPU, t.Service, t.ID, u.Name)
+			}
+		}
 	}
 }
 

@@ -36,12 +36,12 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *server) services(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, map[string]any{"services": ServiceViews(s.Loop.State(), s.Services)})
+	reply(w, http.StatusOK, map[string]any{"services": s.serviceViews(s.Loop.State())})
 }
 
 // find gives the service of that name, or the fault that names the known ones.
 func (s *server) find(st control.State, name string) (ServiceView, error) {
-	views := ServiceViews(st, s.Services)
+	views := s.serviceViews(st)
 	var names []string
 	for _, v := range views {
 		if v.Name == name {
@@ -63,7 +63,7 @@ func (s *server) service(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	tasks := slices.DeleteFunc(live(taskViews(st.Cluster)), func(t TaskView) bool { return t.Service != view.Name })
+	tasks := slices.DeleteFunc(live(s.taskViews(st.Cluster)), func(t TaskView) bool { return t.Service != view.Name })
 	decisions := slices.DeleteFunc(slices.Clone(s.Loop.Decisions(0)), func(d control.Decision) bool { return d.Service != view.Name })
 	reply(w, http.StatusOK, struct {
 		ServiceView
@@ -106,14 +106,14 @@ func (s *server) routerView(v ServiceView) *RouterView {
 
 func (s *server) hosts(w http.ResponseWriter, _ *http.Request) {
 	c := s.Loop.State().Cluster
-	reply(w, http.StatusOK, map[string]any{"hosts": hostViews(c, taskViews(c))})
+	reply(w, http.StatusOK, map[string]any{"hosts": s.hostViews(c, taskViews(c))})
 }
 
 // tasks lists the live tasks, of one service with ?service=, and the stopped
 // ones too with ?all=1.
 func (s *server) tasks(w http.ResponseWriter, r *http.Request) {
 	st := s.Loop.State()
-	tasks := taskViews(st.Cluster)
+	tasks := s.taskViews(st.Cluster)
 	all, err := flag(r, "all")
 	if err != nil {
 		refuse(w, err)

@@ -44,7 +44,7 @@ type boards struct {
 }
 
 // of gives the state's board as one line of JSON.
-func (b *boards) of(st control.State, known []Service) ([]byte, error) {
+func (b *boards) of(st control.State, o Options) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.json != nil && b.step == st.Step && b.at.Equal(st.At) {
@@ -53,7 +53,7 @@ func (b *boards) of(st control.State, known []Service) ([]byte, error) {
 	tasks := live(taskViews(st.Cluster))
 	encoded, err := json.Marshal(board{
 		Cluster: st.Cluster.Name, Problem: st.Problem,
-		Services: ServiceViews(st, known), Hosts: hostViews(st.Cluster, tasks), Tasks: tasks,
+		Services: o.serviceViews(st), Hosts: o.hostViews(st.Cluster, tasks), Tasks: tasks,
 	})
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ type feed struct {
 func (f *feed) send() error {
 	var b bytes.Buffer
 	st := f.Loop.State()
-	current, err := f.boards.of(st, f.Services)
+	current, err := f.boards.of(st, f.Options)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,8 @@ type ServiceView struct {
 	URL     string `json:"url,omitempty"`
 	// Reserved is what one task reserves.
 	Reserved plimsoll.Resources `json:"reserved"`
+	// Used is what its tasks were measured to use together; absent where none was.
+	Used *UsedView `json:"used,omitempty"`
 }
 
 // TriggerView is what one trigger contributed to a want; its value is null
@@ -74,6 +76,8 @@ type HostView struct {
 	Pending    int    `json:"pending"`
 	// Tasks are the ids of the tasks on the host that have not stopped.
 	Tasks []string `json:"tasks"`
+	// Used is what its tasks were measured to use together; absent where none was.
+	Used *UsedView `json:"used,omitempty"`
 }
 
 // TaskView is a task as the API shows it. Times that have not come are absent.
@@ -97,6 +101,8 @@ type TaskView struct {
 	StopCode       string              `json:"stopCode,omitempty"`
 	StoppedReason  string              `json:"stoppedReason,omitempty"`
 	ExitCode       *int                `json:"exitCode,omitempty"`
+	// Used is what its containers were last measured to use.
+	Used *plimsoll.Usage `json:"used,omitempty"`
 }
 
 // ServiceViews gives the services under control by priority, then in the

@@ -31,12 +31,14 @@ type dashboard struct {
 	logs       api.Logs
 	router     api.Router
 	routerPort int
+	// meter is there where Plimsoll runs the tasks.
+	meter api.Meter
 }
 
 // serve answers on l until the stack is closed.
 func (d dashboard) serve(s *stack, l net.Listener) error {
 	handler, err := api.New(api.Options{
-		Loop: d.loop, Services: shown(d.services, d.routerPort), Logs: d.logs, Router: d.router, Page: web.Handler(),
+		Loop: d.loop, Services: shown(d.services, d.routerPort), Logs: d.logs, Router: d.router, Meter: d.meter, Page: web.Handler(),
 		Shutdown: d.shutdown, Token: d.token, TaskToken: d.taskToken, Version: d.version, URLs: d.urls,
 		Registry: prometheus.NewRegistry(), Log: d.log,
 	})

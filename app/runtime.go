@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"plimsoll/compose"
+	"plimsoll/demand"
 	"plimsoll/engine/runtime"
 	"plimsoll/engine/runtime/docker"
 	"plimsoll/engine/runtime/fake"
@@ -87,7 +88,24 @@ func makeRuntime(o worldOptions, ports runtimePorts, sink runtime.Sink) (runtime
 	case runtimeDocker:
 		return docker.New(docker.Options{Owner: string(o.dir), Allow: o.allow, Log: o.log}, sink), nil
 	case runtimeFake:
-		return fake.New(fake.Options{}, sink), nil
+		return fake.New(fake.Options{Fate: scripted}, sink), nil
 	}
 	return process.New(process.Options{Dir: o.dir.path("tasks"), Ports: ports.process, Log: o.log}, sink)
+}
+
+// scripted is the life of a fake task. The environment of its first container
+// says what each of them seems to use: FAKE_CPU in CPU units, FAKE_MEMORY in MiB;
+// what is no number of 0 or more counts as none.
+func scripted(spec runtime.Spec) fake.Fate {
+	if len(spec.Containers) == 0 {
+		return fake.Fate{}
+	}
+	number := func(name string) float64 {
+		n, err := demand.ParseValue(spec.Containers[0].Env[name])
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return fake.Fate{CPU: number("FAKE_CPU"), Memory: int64(min(number("FAKE_MEMORY"), 1<<30)) << 20}
 }

@@ -17,6 +17,7 @@ import (
 	"plimsoll/control"
 	"plimsoll/discovery"
 	"plimsoll/engine"
+	"plimsoll/engine/usage"
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
 	"plimsoll/router"
@@ -69,6 +70,7 @@ type up struct {
 	platform *ecs.Cluster
 	router   *router.Router
 	edge     *edge
+	meter    *usage.Sampler
 	routes   *routed
 	finder   *finder
 	loop     *control.Loop
@@ -182,6 +184,7 @@ func (u *up) start(ctx context.Context) error {
 	u.edge.start(&u.stack, u.router, u.listeners[onRouter], u.listeners[onRouterTLS], 2*time.Second)
 	u.finder.serve(&u.stack)
 	u.watchEngine(changed)
+	u.meter = u.engine.measure(&u.stack, u.project.Name, u.o.Log)
 	if err := u.startServices(ctx, changed); err != nil {
 		return err
 	}
@@ -303,7 +306,7 @@ func (u *up) startDashboard() error {
 	return dashboard{
 		loop: u.loop, taskToken: u.engine.agent.Owns, services: u.project.Services, shutdown: u.shutdown, token: u.o.Token, version: u.o.Version,
 		urls: map[string]string{onRouter: u.run.Router, onUI: u.run.UI, onAWS: u.run.AWS},
-		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], log: u.o.Log,
+		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], meter: meterOf(u.meter), log: u.o.Log,
 	}.serve(&u.stack, u.listeners[onUI])
 }
 

@@ -85,6 +85,15 @@ test("each service has its row, and its chart draws a line in the service's colo
   }, services.length);
 });
 
+test("what is really used stands beside what is reserved, for services and hosts", async () => {
+  for (const part of ["service-row", "host"]) {
+    await page.locator(`[data-testid=${part}] [data-testid=use][data-measured=true]`).first().waitFor({ timeout: 60_000 });
+  }
+  await page.waitForFunction(() => /^\d+\.\d\d$/.test(document.querySelector("[data-testid=service-row] [data-use=CPU] b").textContent), null, { timeout: 60_000 });
+  const memory = await page.locator("[data-testid=service-row] [data-use=memory] b").first().textContent();
+  assert.match(memory, /^[1-9][0-9.]* (MiB|GiB)$/, "a running task uses memory");
+});
+
 test("decisions appear with their reasons", async () => {
   await one("decision").waitFor();
   const reason = await one("decision").locator(".why").textContent();

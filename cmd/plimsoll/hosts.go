@@ -28,17 +28,33 @@ func (c *console) hosts() *cobra.Command {
 }
 
 func hostTable(hosts []api.HostView) *table {
-	t := newTable("HOST", "ZONE", "ADDRESS", "STATUS", "CPU USED", "MEMORY USED", "RUNNING", "PENDING").
-		numbers("CPU USED", "MEMORY USED", "RUNNING", "PENDING")
+	t := newTable("HOST", "ZONE", "ADDRESS", "STATUS", "CPU RESERVED", "CPU USED", "MEMORY RESERVED", "MEMORY USED", "RUNNING", "PENDING").
+		numbers("CPU RESERVED", "CPU USED", "MEMORY RESERVED", "MEMORY USED", "RUNNING", "PENDING")
 	for _, h := range hosts {
 		status := h.Status
 		if !h.Connected {
 			status += ", not connected"
 		}
 		t.row(h.ID, h.Zone, h.Address, status,
-			fmt.Sprintf("%d/%d", h.CPU-h.CPUFree, h.CPU),
-			fmt.Sprintf("%d/%d MiB", h.Memory-h.MemoryFree, h.Memory),
+			fmt.Sprintf("%d/%d", h.CPU-h.CPUFree, h.CPU), usedCPU(h.Used),
+			fmt.Sprintf("%d/%d MiB", h.Memory-h.MemoryFree, h.Memory), usedMemory(h.Used),
 			strconv.Itoa(h.Running), strconv.Itoa(h.Pending))
 	}
 	return t
+}
+
+// usedCPU is the CPU that tasks use, in CPU units; empty while it is not known.
+func usedCPU(u *api.UsedView) string {
+	if u == nil || u.CPU == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*u.CPU, 'f', 0, 64)
+}
+
+// usedMemory is the memory that tasks use; empty while it is not known.
+func usedMemory(u *api.UsedView) string {
+	if u == nil {
+		return ""
+	}
+	return strconv.FormatFloat(u.Memory, 'f', 0, 64) + " MiB"
 }

@@ -42,14 +42,19 @@ func (c *console) ps() *cobra.Command {
 }
 
 func (c *console) taskTable(tasks []api.TaskView) *table {
-	t := newTable("TASK", "SERVICE", "STATUS", "HOST", "ZONE", "ADDRESS", "AGE", "NOTE").numbers("AGE")
+	t := newTable("TASK", "SERVICE", "STATUS", "HOST", "ZONE", "ADDRESS", "AGE", "CPU", "MEMORY", "NOTE").numbers("AGE", "CPU", "MEMORY")
 	for _, task := range tasks {
 		var addresses []string
 		for _, e := range task.Endpoints {
 			addresses = append(addresses, net.JoinHostPort(e.Host, strconv.Itoa(e.Port)))
 		}
+		var used *api.UsedView
+		if task.Used != nil {
+			used = &api.UsedView{CPU: task.Used.CPU(), Memory: task.Used.Memory(), Tasks: 1}
+		}
 		t.row(short(task.ID), task.Service, string(task.LastStatus), task.Host, task.Zone,
-			strings.Join(addresses, ","), age(c.now(), task.CreatedAt), taskNote(task))
+			strings.Join(addresses, ","), age(c.now(), task.CreatedAt),
+			usedCPU(used), usedMemory(used), taskNote(task))
 	}
 	return t
 }

@@ -35,8 +35,8 @@ func listServices(ctx context.Context, a *client) ([]api.ServiceView, error) {
 }
 
 func (c *console) serviceTable(services []api.ServiceView) *table {
-	t := newTable("SERVICE", "PRIORITY", "MIN", "MAX", "DEMAND", "WANT", "GRANT", "DESIRED", "RUNNING", "PENDING", "PROTECTED", "REASON").
-		numbers("PRIORITY", "MIN", "MAX", "DEMAND", "WANT", "GRANT", "DESIRED", "RUNNING", "PENDING", "PROTECTED")
+	t := newTable("SERVICE", "PRIORITY", "MIN", "MAX", "DEMAND", "WANT", "GRANT", "DESIRED", "RUNNING", "PENDING", "PROTECTED", "CPU", "MEMORY", "REASON").
+		numbers("PRIORITY", "MIN", "MAX", "DEMAND", "WANT", "GRANT", "DESIRED", "RUNNING", "PENDING", "PROTECTED", "CPU", "MEMORY")
 	for _, s := range services {
 		demand := figure(s.Demand)
 		if s.Demand == nil && len(s.Triggers) == 0 {
@@ -44,6 +44,7 @@ func (c *console) serviceTable(services []api.ServiceView) *table {
 		}
 		t.row(s.Name, strconv.Itoa(s.Priority), strconv.Itoa(s.Min), strconv.Itoa(s.Max), demand, count(s.Want), count(s.Grant),
 			strconv.Itoa(s.Desired), strconv.Itoa(s.Running), strconv.Itoa(s.Pending), strconv.Itoa(s.Protected),
+			usedCPU(s.Used), usedMemory(s.Used),
 			strings.Join(append(c.byHand(s), s.Reason), "; "))
 	}
 	return t

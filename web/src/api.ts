@@ -10,6 +10,13 @@ export type Status =
   | "DEPROVISIONING"
   | "STOPPED";
 
+/** What several tasks use together; CPU in CPU units, null while unknown; memory in MiB. */
+export interface Used {
+  cpu: number | null;
+  memory: number;
+  tasks: number;
+}
+
 export interface Trigger {
   name: string;
   known: boolean;
@@ -40,6 +47,10 @@ export interface Service {
   cooperative: boolean;
   managed: boolean;
   url?: string;
+  /** What one task reserves. */
+  reserved: { cpu: number; memory: number };
+  /** Absent until something was measured. */
+  used?: Used;
 }
 
 export interface Host {
@@ -54,6 +65,8 @@ export interface Host {
   memoryFree: number;
   running: number;
   pending: number;
+  /** Absent until something was measured. */
+  used?: Used;
 }
 
 export interface Task {

@@ -17,9 +17,15 @@ export function cpus(units: number): string {
   return String(Math.round((units / 1024) * 100) / 100);
 }
 
+/** CPU in use; "–" while it is not known. */
+export function usedCpus(units: number | null | undefined): string {
+  if (units === null || units === undefined) return "–";
+  return (units / 1024).toFixed(2);
+}
+
 /** MiB in the unit that reads best. */
 export function memory(mib: number): string {
-  if (Math.abs(mib) < 1024) return `${mib} MiB`;
+  if (Math.abs(mib) < 1024) return `${Math.round(mib)} MiB`;
   return `${Math.round((mib / 1024) * 10) / 10} GiB`;
 }
 

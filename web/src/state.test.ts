@@ -7,7 +7,7 @@ const noon = Date.parse("2026-05-04T12:00:00Z");
 function service(name: string, change: Partial<Service> = {}): Service {
   return {
     name, priority: 1, min: 0, max: 10, demand: 1, want: 1, grant: 1, desired: 1, running: 1, pending: 0, protected: 0, reason: "",
-    triggers: [], paused: false, floor: 0, remainder: false, cooperative: false, managed: true, ...change,
+    triggers: [], paused: false, floor: 0, remainder: false, cooperative: false, managed: true, reserved: { cpu: 256, memory: 64 }, ...change,
   };
 }
 

@@ -39,6 +39,9 @@ type Fate struct {
 	// IgnoreStop lets the task run on after the stop signal, until its
 	// StopTimeout ends it with 137.
 	IgnoreStop bool
+	// CPU (in CPU units) and Memory (in bytes) are what each container uses.
+	CPU    float64
+	Memory int64
 }
 
 // Options tune a fake runtime. The zero value starts and stops at once.

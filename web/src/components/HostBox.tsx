@@ -4,6 +4,7 @@ import { cpus, memory, percent } from "../format";
 import { empty, lanesFor, pack, type Slot } from "../pack";
 import { Block } from "./Block";
 import type { Shown } from "./Hosts";
+import { Use } from "./Use";
 
 /** One host: a hold as wide as its CPU, with a block for each task. */
 export function HostBox({ host, tasks, ghosts, colours, focus }: Shown & { host: Host }) {
@@ -45,6 +46,7 @@ export function HostBox({ host, tasks, ghosts, colours, focus }: Shown & { host:
         )}
       </ul>
       <MemoryLine host={host} tasks={tasks} colours={colours} />
+      <Use used={host.used} reserved={{ cpu: host.cpu - host.cpuFree, memory: host.memory - host.memoryFree }} />
     </article>
   );
 }

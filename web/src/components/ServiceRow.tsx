@@ -2,6 +2,7 @@ import type { Service } from "../api";
 import { clock, figure } from "../format";
 import type { Sample } from "../state";
 import { Lines } from "./Lines";
+import { Use } from "./Use";
 
 interface Props {
   service: Service;
@@ -42,6 +43,10 @@ export function ServiceRow({ service, samples, colour, now, dark, focused, onFoc
           <Figure name="pending" value={figure(service.pending)} quiet={service.pending === 0} />
           <Figure name="protected" value={figure(service.protected)} quiet={service.protected === 0} />
         </dl>
+        <Use
+          used={service.used}
+          reserved={{ cpu: service.reserved.cpu * service.running, memory: service.reserved.memory * service.running }}
+        />
         <p class="reason" title={service.reason}>
           {service.reason || "No decision yet."}
         </p>
