@@ -71,6 +71,10 @@ func trigger(t compose.Trigger) scale.Trigger {
 		out.Target, out.Activation = p.TargetValue, p.ActivationTargetValue
 	case *compose.Prometheus:
 		out.Target, out.Activation = p.Threshold, p.ActivationThreshold
+	case *compose.CPU:
+		out.Mode, out.Target, out.Unit = scale.Ratio, p.Value, usedUnit(p.Relative(), "CPU", "CPU units a task")
+	case *compose.Memory:
+		out.Mode, out.Target, out.Unit = scale.Ratio, p.Value, usedUnit(p.Relative(), "memory", "MiB a task")
 	case *compose.PostgreSQL:
 		out.Target, out.Activation = p.TargetQueryValue, p.ActivationTargetQueryValue
 	}
@@ -120,6 +124,14 @@ func routerTarget(p *compose.Router) (mode scale.Mode, target float64, unit stri
 		return scale.Ratio, milliseconds(p.LatencyP50), "ms"
 	}
 	return scale.Ratio, milliseconds(p.LatencyP99), "ms"
+}
+
+// usedUnit is the unit of a task's use of a resource.
+func usedUnit(relative bool, resource, absolute string) string {
+	if relative {
+		return "% of the reserved " + resource
+	}
+	return absolute
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -19,6 +19,8 @@ import (
 	demandrouter "plimsoll/demand/router"
 	"plimsoll/demand/script"
 	"plimsoll/demand/sqs"
+	demandusage "plimsoll/demand/usage"
+	"plimsoll/engine/usage"
 	"plimsoll/router"
 )
 
@@ -36,6 +38,8 @@ type sources struct {
 	aws     awsAccess
 	// router is nil where Plimsoll routes nothing itself.
 	router *router.Router
+	// meter is nil where Plimsoll runs no tasks itself.
+	meter demandusage.Meter
 	// arrivals, if any, gives the notices of the engine's own queues.
 	arrivals *arrivals
 }
@@ -83,6 +87,10 @@ func (m sources) source(s compose.Service, t compose.Trigger) (demand.Source, er
 		return prometheus.New(prometheus.Options{
 			ServerAddress: p.ServerAddress, Query: p.Query, IgnoreNullValues: p.IgnoreNullValues, Headers: p.Headers(),
 		})
+	case *compose.CPU:
+		return m.used(s, demandusage.CPU, p.Value, reservedOf(p.Relative(), s.Reserved.CPU))
+	case *compose.Memory:
+		return m.used(s, demandusage.Memory, p.Value, reservedOf(p.Relative(), s.Reserved.Memory))
 	case *compose.PostgreSQL:
 		return postgresql.New(postgresql.Options{Connection: p.Connection, Query: p.Query})
 	}
@@ -124,7 +132,26 @@ func maxAge(t compose.Trigger) time.Duration {
 	if paced(t) {
 		return 3 * mostPoll
 	}
+	switch t.Parameters.(type) {
+	case *compose.CPU, *compose.Memory:
+		return max(3*t.Interval, 4*usage.MostRest)
+	}
 	return 0
+}
+
+// reservedOf is the reservation that readings are in percent of; 0 for none.
+func reservedOf(relative bool, reserved int64) float64 {
+	if relative {
+		return float64(reserved)
+	}
+	return 0
+}
+
+func (m sources) used(s compose.Service, r demandusage.Resource, target, reserved float64) (demand.Source, error) {
+	if m.meter == nil {
+		return nil, fmt.Errorf("a %s trigger reads what Plimsoll's own engine measures, which runs with `plimsoll up` only; use another trigger here, such as one on a metric of the platform's", r)
+	}
+	return demandusage.New(demandusage.Options{Service: s.Name, Resource: r, Target: target, Reserved: reserved, Meter: m.meter})
 }
 
 func (m sources) queue(t compose.Trigger, p *compose.SQSQueue) (demand.Source, error) {

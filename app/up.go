@@ -249,7 +249,7 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 // of its steps.
 func (u *up) startLoop(arrivals *arrivals) error {
 	services, err := sources{
-		project: u.project, router: u.router, arrivals: arrivals,
+		project: u.project, router: u.router, arrivals: arrivals, meter: u.engine.meterFor(u.project.Name, u.meter),
 		aws: awsAccess{Endpoint: u.engine.endpoint, Region: u.run.Region, Credentials: u.engine.provider()},
 	}.services()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"plimsoll"
 	"plimsoll/api"
+	demandusage "plimsoll/demand/usage"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
 	"plimsoll/engine/usage"
@@ -45,4 +46,40 @@ func meterOf(s *usage.Sampler) api.Meter {
 		return nil
 	}
 	return s
+}
+
+// serviceMeter gives the cpu and memory triggers their figures.
+type serviceMeter struct {
+	world   *world
+	cluster string
+	sampler *usage.Sampler
+}
+
+// meterFor is none where nothing is measured.
+func (w *world) meterFor(cluster string, s *usage.Sampler) demandusage.Meter {
+	if s == nil {
+		return nil
+	}
+	return serviceMeter{w, cluster, s}
+}
+
+// Tasks implements demandusage.Meter.
+func (m serviceMeter) Tasks(service string) (t demandusage.Tasks) {
+	m.world.daemon.Read(func(v engine.View) {
+		s, there := v.Service(m.cluster, service)
+		if !there {
+			return
+		}
+		t.Desired = s.Desired
+		for _, task := range v.ServiceTasks(m.cluster, service) {
+			if task.LastStatus != plimsoll.StatusRunning || task.DesiredStatus != plimsoll.StatusRunning {
+				continue
+			}
+			t.Running++
+			if u, ok := m.sampler.Usage(task.ID); ok {
+				t.Used = append(t.Used, u)
+			}
+		}
+	})
+	return t
 }

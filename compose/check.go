@@ -69,7 +69,7 @@ func (t *Trigger) check(c check) {
 		c.key(policies[1], "%q and %q are both set; keep one of them", policies[0], policies[1])
 	}
 	for _, key := range policies {
-		if t.Type == "cron" || t.Type == "router" && key != "steps" {
+		if t.Type == "cron" || (t.Type == "router" || t.uses()) && key != "steps" {
 			c.key(key, "%s is for a reading that counts work to be done; a %s trigger has none", key, t.Type)
 		}
 	}
@@ -203,3 +203,14 @@ func (p *PostgreSQL) name() string {
 }
 
 func (p *PostgreSQL) check(check) {}
+
+// uses tells whether a trigger follows what the tasks themselves use.
+func (t *Trigger) uses() bool { return t.Type == "cpu" || t.Type == "memory" }
+
+func (c *CPU) name() string { return "" }
+
+func (c *CPU) check(check) {}
+
+func (m *Memory) name() string { return "" }
+
+func (m *Memory) check(check) {}

@@ -287,6 +287,9 @@ func (r *report) counts(e entry, from types.ServiceConfig, s *Service) {
 	if hasMax == nil {
 		s.Scaling.Max = max(replicas, s.Scaling.Min)
 	}
+	if s.Scaling.Min < 1 && len(s.Scaling.Triggers) > 0 && !slices.ContainsFunc(s.Scaling.Triggers, func(t Trigger) bool { return !t.uses() }) {
+		r.at(section.get("triggers"), "min is 0, and at 0 tasks no use can be measured that would start one; set min to 1, or add a trigger of another type")
+	}
 	switch {
 	case given != nil && replicas < 0:
 		r.at(given, "found %d, allowed: a whole number of at least 0", replicas)

@@ -20,7 +20,7 @@ type Trigger struct {
 	Steps       []Step        `yaml:"steps" jsonschema:"minItems=1" jsonschema_description:"A map from the reading to the count, in place of the target: from each break point on exactly so many tasks are wanted, and none below the first."`
 	DrainWithin time.Duration `yaml:"drainWithin" jsonschema:"minimum=1s,maximum=24h" jsonschema_description:"The time within which each piece of work is to be done, by the rate at which the tasks are seen to work. Until that is known, the target holds."`
 	// Parameters are those of the trigger's type: *Router, *SQSQueue, *Cron,
-	// *Random, *Script, *MetricsAPI, *Prometheus or *PostgreSQL.
+	// *Random, *Script, *MetricsAPI, *Prometheus, *PostgreSQL, *CPU or *Memory.
 	Parameters Parameters
 }
 
@@ -122,6 +122,27 @@ type PostgreSQL struct {
 	ActivationTargetQueryValue float64 `yaml:"activationTargetQueryValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
 }
 
+// CPU follows the CPU that the service's own tasks use, on average.
+type CPU struct {
+	MetricType string  `yaml:"metricType" jsonschema:"default=Utilization,enum=Utilization,enum=AverageValue" jsonschema_description:"Utilization: the value is in percent of what a task reserves. AverageValue: in CPU units; 1024 are one virtual CPU."`
+	Value      float64 `yaml:"value" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The use of a task to be held."`
+}
+
+// Memory follows the memory that the service's own tasks use, on average.
+type Memory struct {
+	MetricType string  `yaml:"metricType" jsonschema:"default=Utilization,enum=Utilization,enum=AverageValue" jsonschema_description:"Utilization: the value is in percent of what a task reserves. AverageValue: in MiB."`
+	Value      float64 `yaml:"value" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The use of a task to be held."`
+}
+
+// utilization is the metric type that is in percent of the reservation.
+const utilization = "Utilization"
+
+// Relative tells whether the value is in percent of the reservation.
+func (c *CPU) Relative() bool { return c.MetricType == utilization }
+
+// Relative tells whether the value is in percent of the reservation.
+func (m *Memory) Relative() bool { return m.MetricType == utilization }
+
 // triggerType is a kind of trigger that is supported.
 type triggerType struct {
 	name, doc string
@@ -140,6 +161,8 @@ func triggerTypes() []triggerType {
 		{"metrics-api", "Follows a number in the JSON answer of a URL.", 5 * time.Second, func() Parameters { return &MetricsAPI{} }},
 		{"prometheus", "Follows the result of a query to a Prometheus server.", 5 * time.Second, func() Parameters { return &Prometheus{} }},
 		{"postgresql", "Follows the number that a query of a PostgreSQL database gives.", 5 * time.Second, func() Parameters { return &PostgreSQL{} }},
+		{"cpu", "Holds the CPU that the service's own tasks use, on average over those that run. It is measured every 5 to 15 s by the embedded engine. Such a trigger alone needs a min of 1, for at 0 tasks there is nothing to measure.", 5 * time.Second, func() Parameters { return &CPU{} }},
+		{"memory", "Holds the memory that the service's own tasks use, as cpu does.", 5 * time.Second, func() Parameters { return &Memory{} }},
 	}
 }
 
@@ -155,7 +178,7 @@ func TriggerTypes() []string {
 // plannedTriggers are KEDA's names that mean something, and are not there yet.
 func plannedTriggers() []string {
 	return []string{
-		"aws-cloudwatch", "aws-dynamodb", "cpu", "external", "external-push", "kafka", "memory", "mysql",
+		"aws-cloudwatch", "aws-dynamodb", "external", "external-push", "kafka", "mysql",
 		"nats-jetstream", "rabbitmq", "redis", "redis-streams",
 	}
 }
