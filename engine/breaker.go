@@ -18,8 +18,9 @@ const (
 	breakerProof = 5 * time.Second
 )
 
-// threshold is how many failed tasks a deployment is ended at.
-func (b Breaker) threshold(desired int) int {
+// Failures is how many failed tasks a deployment is ended at, of a service with
+// that desired count.
+func (b Breaker) Failures(desired int) int {
 	value, kind := b.Threshold, b.Type
 	if kind == "" {
 		value, kind = 50, ThresholdBounded
@@ -73,7 +74,7 @@ func (m *Machine) tripped(s *service) bool {
 	if d.RolloutState == rolloutFailed {
 		return true
 	}
-	if !s.Breaker.Enable || d.RolloutState != rolloutInProgress || d.FailedTasks < s.Breaker.threshold(s.Desired) {
+	if !s.Breaker.Enable || d.RolloutState != rolloutInProgress || d.FailedTasks < s.Breaker.Failures(s.Desired) {
 		return false
 	}
 	e := m.editService(s)
@@ -82,6 +83,8 @@ func (m *Machine) tripped(s *service) bool {
 	m.say(s, "(service %s) (deployment %s) deployment failed: tasks failed to start.", s.Name, d.ID)
 	if s.Breaker.Rollback {
 		m.rollBack(s, "ECS deployment circuit breaker")
+	} else {
+		m.endRollout(m.editService(s), RolloutStopped, d.Reason)
 	}
 	m.unsettle(s)
 	return true
@@ -93,9 +96,11 @@ func (m *Machine) rollBack(s *service, why string) {
 	good := s.LastGood
 	if good == nil || good.ID == s.Deployments[0].ID || m.findDefinition(good.TaskDefinition) == nil {
 		m.say(s, "(service %s) cannot roll back: no deployment before (deployment %s) has been completed.", s.Name, s.Deployments[0].ID)
+		m.endRollout(m.editService(s), RolloutRollbackFailed, why+": no deployment before has been completed.")
 		return
 	}
 	e := m.editService(s)
+	m.rolloutGoesBack(e, good.RevisionOf(), "Service deployment rolled back because of the "+why+".")
 	for i := range e.Deployments {
 		e.Deployments[i].Status = statusActive
 	}
@@ -104,7 +109,7 @@ func (m *Machine) rollBack(s *service, why string) {
 		back = e.Deployments[i]
 		e.Deployments = slices.Delete(e.Deployments, i, i+1)
 	} else {
-		back.ID, back.CreatedAt, back.FailedTasks = m.deploymentID(m.number()), m.now, 0
+		back.ID, back.Revision, back.CreatedAt, back.FailedTasks = m.deploymentID(m.number()), good.RevisionOf(), m.now, 0
 	}
 	back.Status, back.RolloutState, back.UpdatedAt = "PRIMARY", rolloutInProgress, m.now
 	back.Reason = why + ": rolling back to deploymentId " + good.ID + "."

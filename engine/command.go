@@ -197,6 +197,10 @@ type TagResource struct {
 	Remove []string
 }
 
+// StopServiceDeployment gives *Service, on its way back to the last deployment
+// that was completed. Deployment is the RevisionID of the one in progress.
+type StopServiceDeployment struct{ Cluster, Service, Deployment string }
+
 // DeleteService gives *Service, now DRAINING (INACTIVE when its tasks are
 // gone). Without Force a service with a desired count over 0 is refused.
 type DeleteService struct {
@@ -302,6 +306,7 @@ func (RegisterInstance) command()              {}
 func (DeregisterInstance) command()            {}
 func (DeleteTaskDefinitions) command()         {}
 func (StartTask) command()                     {}
+func (StopServiceDeployment) command()         {}
 
 // Error is a refusal in ECS's words. Code is the name of the exception in the
 // API model ("ServiceNotFoundException", "InvalidParameterException",

@@ -32,6 +32,7 @@ func (m *Machine) deploy(s *service, d *definition) {
 		ID: m.deploymentID(m.number()), Status: "PRIMARY", TaskDefinition: d.ARN, Strategy: e.Strategy,
 		RolloutState: rolloutInProgress, CreatedAt: m.now, UpdatedAt: m.now,
 	})
+	m.beginRollout(e)
 	m.primaryChanged(s)
 }
 
@@ -213,6 +214,7 @@ func (m *Machine) completeRollout(s *service) {
 		e.Deployments[0].RolloutState, e.Deployments[0].UpdatedAt = rolloutCompleted, m.now
 		good := e.Deployments[0]
 		e.LastGood = &good
+		m.completedRollout(e)
 		m.say(s, "(service %s) (deployment %s) deployment completed.", s.Name, s.Deployments[0].ID)
 	}
 	steady := s.settled()
@@ -239,6 +241,7 @@ func (m *Machine) wind(s *service) {
 		return
 	}
 	e := m.editService(s)
+	m.endRollout(e, RolloutStopped, "The service was deleted.")
 	e.Status, e.Deployments, e.InactiveAt = statusInactive, nil, m.now
 	m.expire(s)
 }

@@ -208,6 +208,8 @@ type Service struct {
 	// LastGood is the last deployment that was completed: what a rollback goes
 	// back to.
 	LastGood *Deployment `json:",omitzero"`
+	// Rollouts are the service deployments, the newest first, at most ten.
+	Rollouts []Rollout `json:",omitzero"`
 	// Leaves are workers' own decrements that wait for an exit.
 	Leaves []Leave `json:",omitzero"`
 	// Former are the desired counts before them: what other workers may have read.
@@ -256,7 +258,10 @@ type FormerCount struct {
 
 // Deployment is one rollout of a task definition. The first is PRIMARY.
 type Deployment struct {
-	ID             string `json:",omitzero"`
+	ID string `json:",omitzero"`
+	// Revision is the ID of the deployment that this one goes back to; empty: it is
+	// one of its own.
+	Revision       string `json:",omitzero"`
 	Status         string `json:",omitzero"` // PRIMARY, ACTIVE
 	TaskDefinition string `json:",omitzero"`
 	RolloutState   string `json:",omitzero"` // IN_PROGRESS, COMPLETED, FAILED

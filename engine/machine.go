@@ -199,6 +199,8 @@ func (m *Machine) command(c Command) (any, error) {
 		return answer(m.createService(c))
 	case UpdateService:
 		return answer(m.updateService(c))
+	case StopServiceDeployment:
+		return answer(m.stopRollout(c))
 	case TagResource:
 		return answer(m.tagResource(c))
 	case DeleteService:

@@ -250,6 +250,9 @@ func (l *ledger) differ(p probe) {
 	}
 }
 
+// alwaysRefused are the operations of which no call succeeds.
+var alwaysRefused = []string{"ExecuteCommand", "UpdateContainerAgent"}
+
 // freeNames are members whose own members are names of the user's.
 var freeNames = []string{"dockerLabels"}
 
@@ -365,7 +368,7 @@ func require(v reflect.Value) {
 	}
 	for _, name := range []string{
 		"ServiceName", "Service", "TaskDefinition", "Family", "Cluster", "ContainerInstances", "ContainerInstance", "Name", "CapacityProvider",
-		"AutoScalingGroupProvider", "AutoScalingGroupArn", "Key", "Type", "TargetType", "ResourceArn",
+		"AutoScalingGroupProvider", "AutoScalingGroupArn", "Key", "Type", "TargetType", "ResourceArn", "Task", "Namespace", "ServiceDeploymentArn",
 	} {
 		if name == "Cluster" && strings.HasSuffix(v.Type().Name(), "CapacityProviderInput") {
 			continue // nothing that they need
@@ -440,6 +443,9 @@ func TestEveryOperationAnswersAsTheDocumentSays(t *testing.T) {
 	}
 	s := newStand(t, "process", 0)
 	for _, op := range s.operations {
+		if slices.Contains(alwaysRefused, op) && book.fields[op] == nil && book.errors[op] != nil {
+			continue
+		}
 		if book.fields[op] == nil || book.errors[op] == nil {
 			t.Errorf("%s is served, and not both a good and a bad call of it are in the table", op)
 			continue

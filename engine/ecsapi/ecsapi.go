@@ -131,6 +131,16 @@ func (a *api) operations() []awsapi.Operation {
 		awsapi.Op("PutAttributes", a.putAttributes),
 		awsapi.Op("DeleteAttributes", a.deleteAttributes),
 		awsapi.Op("ListAttributes", a.listAttributes),
+		awsapi.Op("ListServiceDeployments", a.listServiceDeployments),
+		awsapi.Op("DescribeServiceDeployments", a.describeServiceDeployments),
+		awsapi.Op("DescribeServiceRevisions", a.describeServiceRevisions),
+		awsapi.Op("StopServiceDeployment", a.stopServiceDeployment),
+		awsapi.Op("ListServicesByNamespace", a.listServicesByNamespace),
+		awsapi.Op("SubmitTaskStateChange", a.submitTaskStateChange),
+		awsapi.Op("SubmitContainerStateChange", a.submitContainerStateChange),
+		awsapi.Op("SubmitAttachmentStateChanges", a.submitAttachmentStateChanges),
+		awsapi.Op("UpdateContainerAgent", a.updateContainerAgent),
+		awsapi.Op("ExecuteCommand", a.executeCommand),
 	}
 }
 

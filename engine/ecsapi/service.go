@@ -304,10 +304,10 @@ func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types
 	}
 	out.AvailabilityZoneRebalancing = types.AvailabilityZoneRebalancingDisabled
 	out.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}
-	out.DeploymentConfiguration = &types.DeploymentConfiguration{
-		MinimumHealthyPercent: of(int32(s.MinimumHealthyPercent)), MaximumPercent: of(int32(s.MaximumPercent)),
-		Strategy:                 types.DeploymentStrategyRolling,
-		DeploymentCircuitBreaker: breakerOut(s.Breaker),
+	out.DeploymentConfiguration = configurationOut(s)
+	out.CurrentServiceRevisions = currentRevisions(v, s)
+	if len(s.Rollouts) > 0 {
+		out.CurrentServiceDeployment = of(rolloutARN(v, kindDeployment, s, s.Rollouts[0].ID))
 	}
 	out.LoadBalancers, out.ServiceRegistries = []types.LoadBalancer{}, []types.ServiceRegistry{}
 	out.PlacementConstraints, out.PlacementStrategy = constraintsOut(s.Constraints), orEmpty(out.PlacementStrategy)
@@ -327,6 +327,14 @@ func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types
 		out.Tags = tagsOut(s.Tags)
 	}
 	return out, nil
+}
+
+func configurationOut(s *engine.Service) *types.DeploymentConfiguration {
+	return &types.DeploymentConfiguration{
+		MinimumHealthyPercent: of(int32(s.MinimumHealthyPercent)), MaximumPercent: of(int32(s.MaximumPercent)),
+		Strategy:                 types.DeploymentStrategyRolling,
+		DeploymentCircuitBreaker: breakerOut(s.Breaker),
+	}
 }
 
 // deploymentOut is a deployment. The primary one is to have the whole desired
