@@ -29,6 +29,8 @@ type feed struct {
 	service string
 	name    string
 	from    Source
+	// immediate sources are read in place.
+	immediate bool
 
 	mu     sync.Mutex
 	began  time.Time // of the last read; zero: none yet
@@ -51,7 +53,8 @@ func newFeed(service string, trigger scale.Trigger, from Source) *feed {
 	if from.MaxAge <= 0 {
 		from.MaxAge = max(3*from.Interval, leastMaxAge)
 	}
-	return &feed{service: service, name: trigger.Name, from: from}
+	_, immediate := from.Source.(demand.Immediate)
+	return &feed{service: service, name: trigger.Name, from: from, immediate: immediate}
 }
 
 // begin starts a read if one is due, and gives the channel that is closed when
@@ -73,7 +76,9 @@ func (f *feed) begin(now time.Time, read func(*feed)) <-chan struct{} {
 		return nil
 	}
 	f.began, f.dirty, f.late = now, false, false
-	f.done = make(chan struct{})
+	if !f.immediate {
+		f.done = make(chan struct{})
+	}
 	read(f)
 	return f.done
 }
@@ -81,6 +86,16 @@ func (f *feed) begin(now time.Time, read func(*feed)) <-chan struct{} {
 // finish records what a read gave. It tells whether the loop has to look
 // again: a step went on without this reading, or the source has changed since.
 func (f *feed) finish(now time.Time, sample demand.Sample, err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.took(now, sample, err)
+	close(f.done)
+	f.done = nil
+	return f.late || f.dirty
+}
+
+// took takes in what a read gave. The lock is held.
+func (f *feed) took(now time.Time, sample demand.Sample, err error) {
 	if err == nil && (math.IsNaN(sample.Value) || math.IsInf(sample.Value, 0) || sample.Value < 0) {
 		err = fmt.Errorf("the reading %v is no number of 0 or more", sample.Value)
 	}
@@ -88,8 +103,6 @@ func (f *feed) finish(now time.Time, sample demand.Sample, err error) bool {
 	if p, ok := f.from.Source.(demand.Pacer); ok {
 		due = p.Next(now)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.err, f.due = err, due
 	if err == nil {
 		f.sample, f.readAt = sample, now
@@ -97,9 +110,6 @@ func (f *feed) finish(now time.Time, sample demand.Sample, err error) bool {
 			f.readAt = at
 		}
 	}
-	close(f.done)
-	f.done = nil
-	return f.late || f.dirty
 }
 
 // changed marks the source for the next step, whatever its interval.
@@ -170,13 +180,33 @@ func (l *Loop) readOne(ctx context.Context, f *feed) (demand.Sample, error) {
 	return f.from.Source.Read(ctx)
 }
 
+// look reads the immediate sources that are due, and tells whether there are
+// others.
+func (l *Loop) look(ctx context.Context) (others bool) {
+	now := l.now()
+	for _, f := range l.feeds {
+		if !f.immediate {
+			others = true
+			continue
+		}
+		f.begin(now, func(f *feed) {
+			sample, err := f.from.Source.Read(ctx)
+			f.took(now, sample, err)
+		})
+	}
+	return others
+}
+
 // gather starts the reads that are due, and waits for those under way, though
 // no longer than patience: what comes later wakes the loop.
 func (l *Loop) gather(ctx context.Context, patience time.Duration) {
 	now := l.now()
 	read := func(f *feed) { l.read(ctx, f) }
-	waits := make([]<-chan struct{}, 0, len(l.feeds))
+	var waits []<-chan struct{}
 	for _, f := range l.feeds {
+		if f.immediate {
+			continue // observe has read it
+		}
 		if done := f.begin(now, read); done != nil {
 			waits = append(waits, done)
 		}

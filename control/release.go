@@ -195,8 +195,10 @@ func (l *Loop) countReleases(ctx context.Context, now time.Time, seen plimsoll.C
 		return seen, held
 	}
 	after = seen
-	after.Services, after.Tasks = slices.Clone(seen.Services), slices.Clone(seen.Tasks)
 	asked := l.askedToLeave(now, &after)
+	if len(asked) > 0 || len(r.ledger.Underway) > 0 {
+		after.Services = slices.Clone(seen.Services) // their counts may change
+	}
 	for i := range after.Services {
 		s := &after.Services[i]
 		if _, known := l.services[s.Name]; !known {
@@ -210,10 +212,14 @@ func (l *Loop) countReleases(ctx context.Context, now time.Time, seen plimsoll.C
 			l.reread(s.Name)
 		}
 	}
+	cloned := false
 	for i := range after.Tasks {
 		// Whoever has been counted out is as good as gone.
-		if t := &after.Tasks[i]; t.Live() && t.Released && r.ledger.Counted[t.ARN].Off {
-			t.DesiredStatus = plimsoll.StatusStopped
+		if t := &after.Tasks[i]; t.Released && t.Live() && r.ledger.Counted[t.ARN].Off {
+			if !cloned {
+				after.Tasks, cloned = slices.Clone(seen.Tasks), true
+			}
+			after.Tasks[i].DesiredStatus = plimsoll.StatusStopped
 		}
 	}
 	return after, held

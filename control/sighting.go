@@ -13,6 +13,8 @@ type sightings struct {
 	pass  uint64
 	tasks map[string]*taskSight
 	hosts map[string]*hostSight
+	// last has the lists that were looked at last.
+	last plimsoll.Cluster
 }
 
 type taskSight struct {
@@ -34,6 +36,10 @@ type hostSight struct {
 // The first snapshot is what everything after is compared with.
 func (l *Loop) saySeen(now time.Time, c *plimsoll.Cluster) {
 	s := &l.seen
+	if same(s.last.Tasks, c.Tasks) && same(s.last.Instances, c.Instances) {
+		return // a snapshot is never changed: there is nothing new in it
+	}
+	s.last = *c
 	if s.tasks == nil {
 		s.tasks = make(map[string]*taskSight, len(c.Tasks))
 		s.hosts = make(map[string]*hostSight, len(c.Instances))
@@ -62,6 +68,11 @@ func (l *Loop) saySeen(now time.Time, c *plimsoll.Cluster) {
 		}
 	}
 	s.begun = true
+}
+
+// same tells whether two lists are one and the same, which is not empty.
+func same[T any](a, b []T) bool {
+	return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0]
 }
 
 // say records an event of what has changed since the first snapshot.

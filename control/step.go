@@ -59,6 +59,9 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 
 // observe reads the cluster and the sources at the same time.
 func (l *Loop) observe(ctx context.Context, patience time.Duration) (plimsoll.Cluster, error) {
+	if !l.look(ctx) {
+		return l.snapshot(ctx)
+	}
 	gathered := make(chan struct{})
 	go func() {
 		defer close(gathered)

@@ -44,3 +44,9 @@ type Pacer interface {
 	// at now.
 	Next(now time.Time) time.Time
 }
+
+// Immediate is the optional ability of a source to be read in place: its Read
+// looks at what is in memory, never waits, and ends at once.
+type Immediate interface {
+	Immediate()
+}

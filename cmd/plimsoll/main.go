@@ -29,7 +29,7 @@ func main() {
 		size:     terminalSize(os.Stdout),
 		now:      time.Now,
 		version:  version,
-		programs: Programs{Up: app.Up, Engine: app.Engine, Run: app.Run, Route: app.Route, Work: app.Work, Put: app.Put},
+		programs: Programs{Up: app.Up, Engine: app.Engine, Run: app.Run, Route: app.Route, Work: app.Work, Put: app.Put, Sim: app.Sim},
 	}
 	ctx, stop := untilInterrupted()
 	code := c.run(ctx)

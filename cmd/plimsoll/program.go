@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"plimsoll/app"
+	"plimsoll/sim"
 )
 
 // Programs are the running parts that the commands start. Each returns when
@@ -15,4 +16,5 @@ type Programs struct {
 	Route  func(context.Context, app.RouteOptions) error
 	Work   func(context.Context, app.WorkOptions) error
 	Put    func(context.Context, app.PutOptions) error
+	Sim    func(context.Context, app.SimOptions) ([]sim.Result, error)
 }

@@ -99,7 +99,7 @@ at --ui (or $PLIMSOLL_UI).`,
 		c.up(), c.engine(), c.runScaler(), c.route(), c.work(), c.put(), c.down(), c.envCommand(),
 		c.ps(), c.services(), c.hosts(), c.events(), c.explain(), c.logs(),
 		c.scale(), c.pause(), c.resume(), c.tenants(), c.stateCommand(),
-		c.validate(), c.schema(), c.versionCommand(),
+		c.sim(), c.validate(), c.schema(), c.versionCommand(),
 	)
 	return root
 }

@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"plimsoll/demand"
+)
+
+// workload is the work of one service: what came, what waits, what is done.
+// Work is a fluid: a running task takes up to Rate of it in a second.
+type workload struct {
+	*Service
+	world *world
+	// backlog is what waits; flow is what was done in a second lately.
+	backlog, flow float64
+	running       int
+	// arrived is the work that came in all; read is what had come at the last
+	// reading, at readAt.
+	arrived float64
+	tally   tally
+}
+
+// advance lets the time pass from one moment to another, in which the same tasks
+// run.
+func (w *workload) advance(from, to time.Duration) {
+	seconds := (to - from).Seconds()
+	rate := w.Arrivals.At(from + (to-from)/2)
+	came := rate * seconds
+	done := min(w.backlog+came, w.Rate*float64(w.running)*seconds)
+	w.backlog = max(0, w.backlog+came-done)
+	if w.backlog < 1e-9 {
+		w.backlog = 0
+	}
+	w.arrived += came
+	w.flow = done / seconds
+	w.tally.add(seconds, needed(rate, w.Rate), w.running)
+}
+
+// needed is how many tasks the arriving work takes.
+func needed(arrivals, rate float64) int { return int(math.Ceil(arrivals/rate - 1e-9)) }
+
+// busy is how many tasks' worth of work is being done.
+func (w *workload) busy() float64 { return w.flow / w.Rate }
+
+// source reads one figure of a workload. It never waits.
+type source struct {
+	load   *workload
+	kind   Kind
+	target float64
+	other  demand.Source
+	// arrived and at are of the last reading.
+	arrived float64
+	at      time.Duration
+}
+
+var errOutage = errors.New("the metrics are out")
+
+// Immediate implements demand.Immediate.
+func (s *source) Immediate() {}
+
+// Read gives the figure of this moment.
+func (s *source) Read(ctx context.Context) (demand.Sample, error) {
+	w := s.load.world
+	if w.outage(MetricOutage, s.load.Policy.Service) {
+		return demand.Sample{}, errOutage
+	}
+	if s.kind == Other {
+		return s.other.Read(ctx)
+	}
+	return demand.Sample{Value: s.value(), At: w.clock()}, nil
+}
+
+func (s *source) value() float64 {
+	l, w := s.load, s.load.world
+	switch s.kind {
+	case Backlog:
+		return math.Ceil(l.backlog + l.busy() - 1e-6)
+	case Waiting:
+		return math.Ceil(l.backlog - 1e-6)
+	case Concurrency:
+		return l.busy()*s.target + l.backlog
+	case Latency:
+		own := 1000 / l.Rate
+		if capacity := l.Rate * float64(l.running); capacity > 0 {
+			// Little's law on what waits; near its capacity a task answers later.
+			used := min(l.flow/capacity, 0.99)
+			return own/(1-used) + 1000*l.backlog/capacity
+		}
+		return own + 1000*l.backlog/l.Rate
+	}
+	seconds := (w.now - s.at).Seconds()
+	rate := l.Arrivals.At(w.now)
+	if seconds > 0 {
+		rate = (l.arrived - s.arrived) / seconds
+	}
+	s.arrived, s.at = l.arrived, w.now
+	return rate
+}
