@@ -16,7 +16,9 @@ type workload struct {
 	world *world
 	// backlog is what waits; flow is what was done in a second lately.
 	backlog, flow float64
-	running       int
+	// running are the tasks that run, holding those that hold a place as well.
+	running, holding int
+	segment          int // of Arrivals, at which was looked last
 	// arrived is the work that came in all; read is what had come at the last
 	// reading, at readAt.
 	arrived float64
@@ -27,7 +29,8 @@ type workload struct {
 // run.
 func (w *workload) advance(from, to time.Duration) {
 	seconds := (to - from).Seconds()
-	rate := w.Arrivals.At(from + (to-from)/2)
+	var rate float64
+	rate, w.segment = w.Arrivals.near(from+(to-from)/2, w.segment)
 	came := rate * seconds
 	done := min(w.backlog+came, w.Rate*float64(w.running)*seconds)
 	w.backlog = max(0, w.backlog+came-done)
@@ -37,6 +40,7 @@ func (w *workload) advance(from, to time.Duration) {
 	w.arrived += came
 	w.flow = done / seconds
 	w.tally.add(seconds, needed(rate, w.Rate), w.running)
+	w.tally.held += seconds * float64(w.holding)
 }
 
 // needed is how many tasks the arriving work takes.

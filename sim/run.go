@@ -50,12 +50,16 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	return w.run(ctx, s)
 }
 
+// wakeful is the time between two looks at whether the loop is to be woken. Live
+// it is woken at once, and ticks every 2 s whatever Config.Step is.
+const wakeful = 2 * time.Second
+
 // run steps the scaler and counts, each at its interval, to the world's end.
 func (w *world) run(ctx context.Context, s scaler) (Result, error) {
 	interval := s.interval()
 	var decide, sample time.Duration
 	for i := 0; w.now < w.cfg.Length && w.problem == nil; i++ {
-		if w.now >= decide {
+		if w.now >= decide || s.urgent() {
 			decide = w.now + interval
 			if err := s.step(); err != nil {
 				return Result{}, err
@@ -73,7 +77,11 @@ func (w *world) run(ctx context.Context, s scaler) (Result, error) {
 				w.cfg.Progress(w.now)
 			}
 		}
-		w.pass(min(decide, sample, w.cfg.Length))
+		next := min(decide, sample, w.cfg.Length)
+		if s.wakes() {
+			next = min(next, w.now+wakeful)
+		}
+		w.pass(next)
 	}
 	return w.result(s), w.problem
 }
@@ -122,6 +130,10 @@ type scaler interface {
 	name() string
 	interval() time.Duration
 	step() error
+	// wakes tells whether it may be woken before its interval is over, urgent
+	// that it is to be.
+	wakes() bool
+	urgent() bool
 	// wanted is the sum of what the services are to have.
 	wanted() int
 }
@@ -179,6 +191,24 @@ func (w *world) source(l *workload, trigger int) (*source, error) {
 func (p *product) name() string            { return "plimsoll" }
 func (p *product) interval() time.Duration { return p.world.cfg.Step }
 
+func (p *product) wakes() bool { return true }
+
+// urgent: requests are held, messages have come for which nobody is free, or
+// room has become free that somebody waits for.
+func (p *product) urgent() bool {
+	for _, l := range p.world.loads {
+		if l.backlog > 0 {
+			return true
+		}
+	}
+	for i := range p.plan.Verdicts {
+		if p.plan.Verdicts[i].Waiting > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (p *product) step() error {
 	state := p.loop.Step(context.Background())
 	p.plan = state.Plan
@@ -224,6 +254,8 @@ func newField(w *world, policy baseline.Policy) (*field, error) {
 
 func (f *field) name() string            { return f.policy.Name() }
 func (f *field) interval() time.Duration { return f.policy.Interval() }
+func (f *field) wakes() bool             { return false }
+func (f *field) urgent() bool            { return false }
 
 func (f *field) step() error {
 	w := f.world

@@ -31,14 +31,23 @@ func (c Curve) Length() time.Duration {
 
 // At is the rate, per second, at a time.
 func (c Curve) At(t time.Duration) float64 {
+	rate, _ := c.near(t, 0)
+	return rate
+}
+
+// near is At, beginning to look at a segment; it gives the one that it found.
+func (c Curve) near(t time.Duration, segment int) (rate float64, found int) {
 	if c.Length() <= 0 {
-		return 0
+		return 0, 0
 	}
 	t %= c.Length()
-	i := sort.Search(len(c.times), func(i int) bool { return c.times[i] > t }) - 1
+	i := segment
+	if i+1 >= len(c.times) || t < c.times[i] || t >= c.times[i+1] {
+		i = sort.Search(len(c.times), func(i int) bool { return c.times[i] > t }) - 1
+	}
 	from, to := c.times[i], c.times[i+1]
 	share := float64(t-from) / float64(to-from)
-	return c.rates[i] + share*(c.rates[i+1]-c.rates[i])
+	return c.rates[i] + share*(c.rates[i+1]-c.rates[i]), i
 }
 
 // Times gives the curve with its rates multiplied.

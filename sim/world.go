@@ -152,7 +152,8 @@ func (w *world) must(c engine.Command) {
 // count notes how many tasks of each service run from now on.
 func (w *world) count() {
 	for _, l := range w.loads {
-		l.running, _ = w.machine.ServiceCounts(w.cfg.Cluster, l.Policy.Service)
+		running, pending := w.machine.ServiceCounts(w.cfg.Cluster, l.Policy.Service)
+		l.running, l.holding = running, running+pending
 	}
 }
 
@@ -189,16 +190,9 @@ func (w *world) elapse(to time.Duration) {
 	seconds := (to - w.now).Seconds()
 	for _, l := range w.loads {
 		l.advance(w.now, to)
-		l.tally.held += seconds * float64(l.holding())
 	}
 	w.hostSeconds += seconds * float64(len(w.hosts))
 	w.now = to
-}
-
-// holding is how many tasks hold a place, or wait for one that they are owed.
-func (l *workload) holding() int {
-	running, pending := l.world.machine.ServiceCounts(l.world.cfg.Cluster, l.Policy.Service)
-	return running + pending
 }
 
 // addHosts launches hosts; they join at once.
