@@ -47,6 +47,7 @@ test-go:
 	@[ -n "$(RACE)" ] || echo "no C compiler: the tests run without the race detector" >&2
 	go vet ./...
 	go test $(RACE) -timeout 15m ./...
+	@[ -z "$(RACE)" ] || go test -timeout 5m -run EveryWorld ./sim
 
 test-web:
 	@if command -v npm >/dev/null 2>&1; then cd web && npm test --silent; \
@@ -79,6 +80,7 @@ soak:
 	@# The router: ten minutes of churn, a gigabyte both ways, 12,000 idle and slow clients.
 	PLIMSOLL_SOAK=1 go test -count=1 -timeout 40m -v -run 'FiveTargets|ALargeBody|IdleAndSlow' ./router
 	SOAK=10 go test $(RACE) -count 1 -timeout 60m -v ./soak
+	SIM_SEEDS=100000 go test -count 1 -timeout 90m -run EveryWorld ./sim
 	go test $(RACE) -count 1 -timeout 30m -run Release -rapid.checks 5000 ./control ./engine
 
 lint: format-check
