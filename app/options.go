@@ -110,13 +110,16 @@ type RunOptions struct {
 	// EventsQueue is the queue that tells of the cluster's changes: its URL, or
 	// the name of one that is made, with its rule. Empty: the loop only looks.
 	EventsQueue string
-	UI          string // empty: no REST API
-	Token       string
-	Discovery   DiscoveryOptions
-	Once        bool
-	DryRun      bool
-	Output      string // "table" or "json", for Once
-	Out         io.Writer
-	Version     string
-	Log         *slog.Logger
+	// ReleasesQueue is the queue by which tasks release themselves: its URL or
+	// its name.
+	ReleasesQueue string
+	UI            string // empty: no REST API
+	Token         string
+	Discovery     DiscoveryOptions
+	Once          bool
+	DryRun        bool
+	Output        string // "table" or "json", for Once
+	Out           io.Writer
+	Version       string
+	Log           *slog.Logger
 }

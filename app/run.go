@@ -74,9 +74,19 @@ func Run(ctx context.Context, o RunOptions) error {
 		}
 		defer stop()
 	}
+	if o.State == "" && !o.DryRun {
+		o.Log.Warn("without --state nothing is remembered over a restart: no override, no rate that was learnt, and no release that has been counted (a released task that still shows is not counted again, and one that waited is not counted at all)")
+	}
 	find, err := newFinder(o.Discovery, project, o.Cluster, 0, o.Log)
 	if err != nil {
 		return err
+	}
+	if o.ReleasesQueue != "" {
+		stop, err := takeReleases(ctx, o, loop)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	return scaleOn(ctx, loop, project, find, o)
 }
@@ -98,6 +108,26 @@ func hear(ctx context.Context, o RunOptions, changed chan struct{}) (stop func()
 		defer close(ended)
 		events.Listen(ctx, func() { signal(changed) })
 	}()
+	return func() { end(); <-ended }, nil
+}
+
+// takeReleases has the loop count out the tasks that say so in the queue; stop
+// ends that.
+func takeReleases(ctx context.Context, o RunOptions, loop *control.Loop) (stop func(), err error) {
+	setup, cancel := context.WithTimeout(ctx, onceWait)
+	defer cancel()
+	releases, err := ecs.NewReleases(setup, ecs.ReleasesOptions{
+		Queue: o.ReleasesQueue, Release: loop.Release, Log: o.Log,
+		Again: func(err error) bool {
+			return !errors.Is(err, control.ErrKept) && !errors.Is(err, control.ErrUnknownTask)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--releases-queue %q: %w", o.ReleasesQueue, err)
+	}
+	ctx, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); releases.Listen(ctx) }()
 	return func() { end(); <-ended }, nil
 }
 

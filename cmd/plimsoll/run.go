@@ -46,8 +46,9 @@ environment.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.Platform, "platform", "ecs", "where the tasks run: ecs")
 	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
-	flags.StringVar(&o.State, "state", "", "folder where overrides and the decisions' memory are kept (without it: not at all)")
+	flags.StringVar(&o.State, "state", "", "folder where overrides, the decisions' memory and the counted releases are kept (without it: not at all)")
 	flags.StringVar(&o.EventsQueue, "events-queue", "", "queue that tells of the cluster's changes, so that the loop need not wait for its next look:\nthe URL of one that an EventBridge rule fills, or the name of one to make with its rule and policy")
+	flags.StringVar(&o.ReleasesQueue, "releases-queue", "", "URL or name of a queue by which tasks that cannot reach --ui release themselves:\n{\"release\": \"TASK ARN\"}, sent with the credentials of the task's own role")
 	flags.StringVar(&o.UI, "ui", "", "address of the dashboard and the REST API (without it: none)")
 	discoveryFlags(cmd, &o.Discovery)
 	flags.BoolVar(&o.Once, "once", false, "decide once, carry it out, and exit")
@@ -79,6 +80,9 @@ func checkRun(o *app.RunOptions) error {
 	}
 	if o.Once && o.EventsQueue != "" {
 		return misusef("--events-queue needs a scaler that stays; leave --once out")
+	}
+	if o.ReleasesQueue != "" && (o.Once || o.DryRun) {
+		return misusef("--releases-queue needs a scaler that stays and writes; leave --once and --dry-run out")
 	}
 	if o.Output != formatTable && !o.Once {
 		return misusef("--output is for --once; add --once, or ask the running scaler: plimsoll services -o json")
