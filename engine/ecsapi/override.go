@@ -65,8 +65,8 @@ func containerOverrideIn(i int, c types.ContainerOverride) (engine.ContainerOver
 
 func overrideOut(o engine.TaskOverride) *types.TaskOverride {
 	out := &types.TaskOverride{
-		ContainerOverrides: []types.ContainerOverride{}, InferenceAcceleratorOverrides: []types.InferenceAcceleratorOverride{},
-		TaskRoleArn: optional(o.TaskRoleARN), ExecutionRoleArn: optional(o.ExecutionRoleARN),
+		ContainerOverrides: []types.ContainerOverride{},
+		TaskRoleArn:        optional(o.TaskRoleARN), ExecutionRoleArn: optional(o.ExecutionRoleARN),
 	}
 	if o.CPU > 0 {
 		out.Cpu = of(strconv.FormatInt(o.CPU, 10))
