@@ -13,7 +13,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-docker test-go test-web e2e bench bench-router soak conformance lint format-check lock-check clean help
+.PHONY: build web go-build run test test-docker test-go test-web e2e bench bench-router soak chaos conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -71,6 +71,12 @@ conformance:
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
+# A thousand SIGKILLs under load, and faults of the disk by strace and a full file
+# system where this machine lets them be made. What it prints runs it again.
+KILLS ?= 1000
+chaos:
+	go test ./chaos -count=1 -timeout 4h -v -args -kills $(KILLS)
+
 # The router beside nginx, haproxy, fabio and httputil.ReverseProxy, by wrk.
 bench-router: go-build
 	bash bench/router
@@ -103,4 +109,4 @@ clean:
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
-	@echo "build run test test-docker e2e bench bench-router soak conformance lint format-check lock-check clean"
+	@echo "build run test test-docker e2e bench bench-router soak chaos conformance lint format-check lock-check clean"

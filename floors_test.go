@@ -80,6 +80,8 @@ var rules = []rule{
 		"the API shows what the loop knows; adapters and the engine's inside are hidden from it"},
 	{"web/...", []string{"platform/...", "engine/...", "router/...", "control/...", "scale/...", "app/..."}, nil,
 		"the page is files"},
+	{"chaos/...", []string{"app/...", "engine/...", "control/...", "cmd/..."}, nil,
+		"chaos knows the program from outside, as its users do"},
 	{"app/...", []string{"cmd/..."}, nil, "the command is the top floor"},
 }
 

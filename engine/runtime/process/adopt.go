@@ -42,6 +42,7 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 
 // adopt takes up a task that the engine knows.
 func (r *Runtime) adopt(t *task) {
+	t.adopted = true
 	if data, err := os.ReadFile(filepath.Join(t.dir, recordFile)); err == nil {
 		if err := json.Unmarshal(data, &t.kept); err != nil {
 			r.o.Log.Warn("the record of a task cannot be read", "task", t.spec.TaskID, "error", err)

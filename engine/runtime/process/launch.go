@@ -206,7 +206,7 @@ func (t *task) claim() (*os.File, error) {
 	if err == nil {
 		var data []byte
 		if data, err = json.Marshal(t.kept); err == nil {
-			err = os.WriteFile(filepath.Join(t.dir, recordFile), data, 0o600)
+			err = writeWhole(filepath.Join(t.dir, recordFile), data)
 		}
 		if err == nil {
 			return lock, nil
@@ -233,6 +233,15 @@ func takeLock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock of %q: %w", dir, err)
 	}
 	return f, nil
+}
+
+// writeWhole writes a file so that a process that is killed meanwhile leaves all
+// of it or nothing.
+func writeWhole(path string, data []byte) error {
+	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
 }
 
 // startShim forks the shim, gives it the launch, and waits for its answer. No

@@ -358,6 +358,11 @@ func TestAnEngineKilledBeforeItsShimHadStartedAnythingFindsNoTask(t *testing.T) 
 		t.Fatal(err)
 	}
 	contains(t, b.next(runtime.StartFailed).Reason, "before it had started anything")
+	b.Start(task("one", script("exit 5"))) // the engine asks again, by the same name
+	b.next(runtime.Started)
+	if e := b.next(runtime.Exited); e.Exits[0].Code != 5 {
+		t.Errorf("got %+v", e)
+	}
 }
 
 func TestAShimThatIsStillStartingIsWaitedFor(t *testing.T) {

@@ -26,6 +26,7 @@ type task struct {
 	abandoned bool // the runtime is closed
 	forgotten bool
 	ended     bool
+	adopted   bool // an earlier engine asked for it
 
 	// Of a task that is watched: what its states were when they were told last.
 	watched     bool
@@ -154,6 +155,16 @@ func (t *task) finish() {
 
 // conclude says the last of a task.
 func (t *task) conclude(e runtime.Event) {
+	if t.adopted && e.Kind == runtime.StartFailed {
+		// The engine that asked for it ended in the middle of the start. This one
+		// may ask again, by the same name: nothing may be in the way then.
+		t.mu.Lock()
+		t.ended = true
+		t.mu.Unlock()
+		t.r.drop(t)
+		t.tell(e)
+		return
+	}
 	t.tell(e)
 	t.mu.Lock()
 	t.ended = true
