@@ -13,7 +13,7 @@ RACE        := $(shell command -v cc >/dev/null 2>&1 && [ "$$(go env CGO_ENABLED
 # Benchmarks' runs; the figures in docs/benchmarks.md come from the defaults.
 BENCHTIME   ?= 1s
 
-.PHONY: build web go-build run test test-docker test-go test-web e2e bench bench-router soak chaos conformance lint format-check lock-check clean help
+.PHONY: build web go-build run test test-docker test-go test-web e2e bench bench-engine bench-router soak chaos conformance lint format-check lock-check clean help
 
 build: web go-build
 
@@ -71,6 +71,10 @@ conformance:
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
+# The engine alone: starts, placement, the API beside moto_server, 10,000 tasks.
+bench-engine: go-build
+	go test ./bench -run '^$$' -bench Engine -benchtime 1x -timeout 30m
+
 # A thousand SIGKILLs under load, and faults of the disk by strace and a full file
 # system where this machine lets them be made. What it prints runs it again.
 KILLS ?= 1000
@@ -109,4 +113,4 @@ clean:
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 help:
-	@echo "build run test test-docker e2e bench bench-router soak chaos conformance lint format-check lock-check clean"
+	@echo "build run test test-docker e2e bench bench-engine bench-router soak chaos conformance lint format-check lock-check clean"

@@ -53,6 +53,7 @@ const trapper = `["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 &
 // program is a running Plimsoll.
 type program struct {
 	b     *testing.B
+	args  []string
 	state string
 	cmd   *exec.Cmd
 	log   *bytes.Buffer
@@ -68,7 +69,8 @@ func start(b *testing.B, args ...string) *program {
 		b.Fatalf("%s is not there: run make go-build first", binary)
 	}
 	p := &program{b: b, state: filepath.Join(b.TempDir(), "state"), log: &bytes.Buffer{}}
-	p.cmd = exec.Command(binary, append(args, "--state", p.state, "--aws", "127.0.0.1:0")...)
+	p.args = append(args, "--state", p.state, "--aws", "127.0.0.1:0")
+	p.cmd = exec.Command(binary, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		b.Fatal(err)

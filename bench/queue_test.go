@@ -36,7 +36,7 @@ const (
 // SDK client takes more of the two cores than the server that it asks.
 func BenchmarkQueue(b *testing.B) {
 	p := start(b, "engine", "--runtime", "fake")
-	own := measure(b, &queueClient{url: p.run.AWS, region: p.run.Region, keys: p.credentials(), process: p.cmd.Process.Pid})
+	own := measure(b, &wireClient{url: p.run.AWS, region: p.run.Region, keys: p.credentials(), process: p.cmd.Process.Pid})
 	report := func(name string, figures map[string]float64) {
 		for what, n := range figures {
 			b.ReportMetric(n, name+what)
@@ -61,7 +61,7 @@ func BenchmarkQueue(b *testing.B) {
 // received and deleted one by one; received and deleted in batches of ten. Beside
 // each is the CPU time of a message in microseconds, the server's own and the
 // clients': those hold on a machine that is shared, too.
-func measure(b *testing.B, c *queueClient) map[string]float64 {
+func measure(b *testing.B, c *wireClient) map[string]float64 {
 	b.Helper()
 	var made struct{ QueueUrl string }
 	c.must(b, "CreateQueue", `{"QueueName":"bench"}`, &made)
@@ -140,7 +140,7 @@ func perSecond(b *testing.B, d time.Duration, f func() (int, error)) (float64, t
 }
 
 // receive receives up to most messages and deletes them; it gives how many.
-func (c *queueClient) receive(in string, most int) (int, error) {
+func (c *wireClient) receive(in string, most int) (int, error) {
 	var got struct {
 		Messages []struct{ ReceiptHandle string }
 	}
@@ -160,8 +160,8 @@ func (c *queueClient) receive(in string, most int) (int, error) {
 	return len(entries), c.call("DeleteMessageBatch", in+`,"Entries":[`+strings.Join(entries, ",")+`]}`, nil)
 }
 
-// queueClient speaks SQS's JSON protocol.
-type queueClient struct {
+// wireClient speaks the JSON protocols, without the cost of a whole SDK client.
+type wireClient struct {
 	url, region string
 	keys        aws.CredentialsProvider
 	process     int // of the server; 0: not looked at
@@ -172,19 +172,28 @@ var queueHTTP = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: que
 
 var signer = v4.NewSigner()
 
-func (c *queueClient) call(operation, body string, into any) error {
+func (c *wireClient) call(operation, body string, into any) error {
+	return c.ask("sqs", "application/x-amz-json-1.0", "AmazonSQS."+operation, body, into)
+}
+
+// ecs calls an operation of ECS, whose JSON is of another version.
+func (c *wireClient) ecs(operation, body string, into any) error {
+	return c.ask("ecs", "application/x-amz-json-1.1", "AmazonEC2ContainerServiceV20141113."+operation, body, into)
+}
+
+func (c *wireClient) ask(service, content, operation, body string, into any) error {
 	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	r.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
+	r.Header.Set("Content-Type", content)
+	r.Header.Set("X-Amz-Target", operation)
 	keys, err := c.keys.Retrieve(context.Background())
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(body))
-	if err := signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), "sqs", c.region, time.Now()); err != nil {
+	if err := signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), service, c.region, time.Now()); err != nil {
 		return err
 	}
 	answer, err := queueHTTP.Do(r)
@@ -205,7 +214,7 @@ func (c *queueClient) call(operation, body string, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-func (c *queueClient) must(b *testing.B, operation, body string, into any) {
+func (c *wireClient) must(b *testing.B, operation, body string, into any) {
 	b.Helper()
 	if err := c.call(operation, body, into); err != nil {
 		b.Fatal(err)
@@ -213,7 +222,7 @@ func (c *queueClient) must(b *testing.B, operation, body string, into any) {
 }
 
 // startMoto starts moto_server on a free port; nil where it is not installed.
-func startMoto(b *testing.B) *queueClient {
+func startMoto(b *testing.B) *wireClient {
 	b.Helper()
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
@@ -231,7 +240,7 @@ func startMoto(b *testing.B) *queueClient {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	c := &queueClient{
+	c := &wireClient{
 		url: "http://127.0.0.1:" + strconv.Itoa(port), region: "us-east-1",
 		keys: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
@@ -141,49 +140,6 @@ services:
 		p.floor("first", 0)
 	}
 	report(b, times, "")
-}
-
-// BenchmarkRunTaskFake: RunTask until RUNNING on 1,000 hosts that are half
-// full, with nothing behind the tasks, durable, 16 clients.
-func BenchmarkRunTaskFake(b *testing.B) {
-	const hosts, clients = 1000, 16
-	p := start(b, "engine", "--runtime", "fake", "--hosts", fmt.Sprint(hosts), "--zones", "4", "--host-cpu", "1024", "--host-memory", "1024")
-	ctx := context.Background()
-	definition, err := p.ecs.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
-		Family: new("job"),
-		ContainerDefinitions: []types.ContainerDefinition{{
-			Name: new("job"), Command: []string{"job"}, Cpu: 128, Memory: new(int32(128)), Essential: new(true),
-		}},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	run := func(count int32) (string, error) {
-		out, err := p.ecs.RunTask(ctx, &ecs.RunTaskInput{TaskDefinition: definition.TaskDefinition.TaskDefinitionArn, Count: &count})
-		if err != nil {
-			return "", err
-		}
-		if len(out.Failures) > 0 {
-			return "", fmt.Errorf("a task found no room: %s", *out.Failures[0].Reason)
-		}
-		return *out.Tasks[0].TaskArn, nil
-	}
-	each(b, clients, hosts*4/10, func() error { _, err := run(10); return err })
-
-	var mu sync.Mutex
-	var sentAt []time.Time
-	var arns []string
-	began := time.Now()
-	each(b, clients, *runs*8, func() error {
-		sent := time.Now()
-		arn, err := run(1)
-		mu.Lock()
-		defer mu.Unlock()
-		sentAt, arns = append(sentAt, sent), append(arns, arn)
-		return err
-	})
-	b.ReportMetric(float64(len(arns))/time.Since(began).Seconds(), "tasks/s")
-	report(b, startTimes(b, p, arns, sentAt), "")
 }
 
 // startTimes waits until all tasks run and gives the time from each call to

@@ -10,7 +10,10 @@ import (
 )
 
 // defaultKills are those of make test.
-const defaultKills = 50
+const (
+	defaultKills = 50
+	shortTime    = 45 * time.Second // and no longer
+)
 
 var (
 	seed  = flag.Uint64("seed", 0, "what chance begins with; 0: another one each time")
@@ -32,8 +35,14 @@ func TestNothingIsLostAndNothingDoubledByManySIGKILLs(t *testing.T) {
 	e.ready()
 	prepare(t, e, l)
 	r := rand.New(rand.NewPCG(*seed, 0))
-	began, calls := time.Now(), 0
+	began := time.Now()
+	done := 0
 	for kill := 1; kill <= *kills; kill++ {
+		if *kills <= defaultKills && time.Since(began) > shortTime {
+			t.Logf("this machine is busy: %d kills of %d after %s", done, *kills, shortTime)
+			break
+		}
+		done = kill
 		if kill > 1 {
 			e.start()
 			if r.IntN(5) == 0 { // before it has begun to serve, or just then
@@ -80,9 +89,9 @@ func TestNothingIsLostAndNothingDoubledByManySIGKILLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls = o.writes
-	t.Logf("%d kills in %s, %d writes answered, %d processes started", *kills, time.Since(began).Round(time.Second), calls, len(pids))
-	if calls < *kills || len(pids) < *kills/5 {
+	calls := o.writes
+	t.Logf("%d kills in %s, %d writes answered, %d processes started", done, time.Since(began).Round(time.Second), calls, len(pids))
+	if calls < done || len(pids) < done/5 {
 		t.Errorf("that is hardly a load: %d writes, %d processes", calls, len(pids))
 	}
 }
