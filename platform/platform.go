@@ -69,6 +69,27 @@ type Protector interface {
 	Protect(ctx context.Context, service string, arns []string, protecting bool, expires time.Duration) error
 }
 
+// HostReader is the optional ability to show the groups that a cluster's hosts
+// are launched in: all of them, with all of their instances, or an error.
+type HostReader interface {
+	HostGroups(ctx context.Context) ([]plimsoll.HostGroup, error)
+}
+
+// HostScaler is the optional ability to have hosts come and go. Doing again what
+// was done is no error.
+type HostScaler interface {
+	HostReader
+	// SetCapacity sets the number of hosts that a group is to have.
+	SetCapacity(ctx context.Context, group string, desired int) error
+	// Drain has a host take no more tasks and its services' tasks replaced
+	// elsewhere, and notes that it was told so (ContainerInstance.DrainedAt); or
+	// ends that. Host is the ARN of the container instance.
+	Drain(ctx context.Context, host string, draining bool) error
+	// Terminate takes an instance out of its group, which desires one less from
+	// then on. The platform refuses it where the group is at its minimum.
+	Terminate(ctx context.Context, instanceID string) error
+}
+
 // ServiceSpec is a service to be deployed: one container, as compose files
 // have it.
 type ServiceSpec struct {

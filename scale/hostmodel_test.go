@@ -30,7 +30,7 @@ type park struct {
 	changes int
 }
 
-func newPark(seed uint64, groups ...scale.HostGroup) *park {
+func newPark(seed uint64, groups ...plimsoll.HostGroup) *park {
 	return &park{
 		HostInput: scale.HostInput{Now: midday, Rules: scale.DefaultHostRules(), Wants: map[string]scale.HostWant{}, Groups: groups},
 		dice:      rand.New(rand.NewPCG(seed, 1)), boot: 90 * time.Second, ready: map[string][]time.Time{},
@@ -67,7 +67,7 @@ func (k *park) tick(d time.Duration) scale.HostPlan {
 	return p
 }
 
-func (k *park) arrive(g *scale.HostGroup) {
+func (k *park) arrive(g *plimsoll.HostGroup) {
 	count := map[string]int{}
 	for _, h := range g.Hosts {
 		count[h.Zone]++
@@ -75,7 +75,7 @@ func (k *park) arrive(g *scale.HostGroup) {
 	zone := slices.MinFunc(g.Zones, func(a, b string) int { return count[a] - count[b] })
 	k.next++
 	id := fmt.Sprintf("i-%05d", k.next)
-	g.Hosts = append(g.Hosts, scale.GroupHost{InstanceID: id, Zone: zone})
+	g.Hosts = append(g.Hosts, plimsoll.GroupHost{InstanceID: id, Zone: zone})
 	k.Cluster.Instances = append(k.Cluster.Instances, plimsoll.ContainerInstance{
 		ARN: "ci/" + id, InstanceID: id, Zone: zone, Status: plimsoll.InstanceActive, Connected: true,
 		Registered: g.Types[0].Resources, Remaining: g.Types[0].Resources,
@@ -154,7 +154,7 @@ func (k *park) snapshot() {
 
 func (k *park) carryOut(m scale.HostMove) {
 	k.changes++
-	g := &k.Groups[slices.IndexFunc(k.Groups, func(g scale.HostGroup) bool { return g.Name == m.Group })]
+	g := &k.Groups[slices.IndexFunc(k.Groups, func(g plimsoll.HostGroup) bool { return g.Name == m.Group })]
 	c := k.instance(m.Host)
 	switch m.Deed {
 	case scale.DeedLaunch:
@@ -172,7 +172,7 @@ func (k *park) carryOut(m scale.HostMove) {
 	}
 }
 
-func (k *park) terminate(g *scale.HostGroup, c *plimsoll.ContainerInstance) {
+func (k *park) terminate(g *plimsoll.HostGroup, c *plimsoll.ContainerInstance) {
 	for _, t := range k.tasks {
 		if t.ContainerInstance == c.ARN && k.broken != nil {
 			k.broken("host %s is terminated with a task", c.ARN)
@@ -185,7 +185,7 @@ func (k *park) terminate(g *scale.HostGroup, c *plimsoll.ContainerInstance) {
 		k.broken("group %s goes below its minimum of %d", g.Name, g.Min)
 	}
 	g.Desired--
-	g.Hosts = slices.DeleteFunc(g.Hosts, func(h scale.GroupHost) bool { return h.InstanceID == c.InstanceID })
+	g.Hosts = slices.DeleteFunc(g.Hosts, func(h plimsoll.GroupHost) bool { return h.InstanceID == c.InstanceID })
 	k.Cluster.Instances = slices.DeleteFunc(k.Cluster.Instances, func(o plimsoll.ContainerInstance) bool { return o.ARN == c.ARN })
 }
 
@@ -219,7 +219,7 @@ func TestHostsAreAtMostATenthMoreThanTheLowerBound(t *testing.T) {
 	size := plimsoll.Resources{CPU: 4096, Memory: 8192}
 	sum, worst, mixes := 0.0, 0.0, 12
 	for seed := range uint64(mixes) {
-		k := newPark(seed, scale.HostGroup{Name: "g", Types: []scale.HostType{{Name: "t", Resources: size}}, Zones: []string{"a", "b", "c"}, Max: 1000})
+		k := newPark(seed, plimsoll.HostGroup{Name: "g", Types: []plimsoll.HostType{{Name: "t", Resources: size}}, Zones: []string{"a", "b", "c"}, Max: 1000})
 		counts := map[string]int{}
 		for i := range 8 + k.dice.IntN(8) {
 			name := fmt.Sprintf("s%02d", i)
@@ -253,7 +253,7 @@ func TestHostsAreAtMostATenthMoreThanTheLowerBound(t *testing.T) {
 // is anew within a tenth of its own every 10 s, with nothing to smooth it.
 func TestConstantDemandWithNoiseMovesNoHosts(t *testing.T) {
 	for seed := range uint64(1) {
-		k := newPark(seed, scale.HostGroup{Name: "g", Types: []scale.HostType{kind1}, Zones: []string{"a", "b", "c"}, Max: 100})
+		k := newPark(seed, plimsoll.HostGroup{Name: "g", Types: []plimsoll.HostType{kind1}, Zones: []string{"a", "b", "c"}, Max: 100})
 		hour := func() {
 			for range 360 {
 				for i := range 5 {
@@ -285,8 +285,8 @@ func TestHostsKeepTheInvariantsWhateverHappens(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		minimum := rapid.IntRange(0, 3).Draw(rt, "min")
 		k := newPark(rapid.Uint64().Draw(rt, "seed"),
-			scale.HostGroup{Name: "g", Types: []scale.HostType{kind1}, Zones: []string{"a", "b"}, Min: minimum, Max: 12},
-			scale.HostGroup{Name: "h", Types: []scale.HostType{{Name: "big", Resources: plimsoll.Resources{CPU: 2000, Memory: 2000}}}, Zones: []string{"b", "c"}, Max: 4})
+			plimsoll.HostGroup{Name: "g", Types: []plimsoll.HostType{kind1}, Zones: []string{"a", "b"}, Min: minimum, Max: 12},
+			plimsoll.HostGroup{Name: "h", Types: []plimsoll.HostType{{Name: "big", Resources: plimsoll.Resources{CPU: 2000, Memory: 2000}}}, Zones: []string{"b", "c"}, Max: 4})
 		k.broken = func(format string, args ...any) { rt.Fatalf(format, args...) }
 		k.Rules.In.Stable = time.Minute
 		k.Rules.In.MinPerZone = rapid.IntRange(0, 1).Draw(rt, "zone minimum")

@@ -51,7 +51,7 @@ type hostPass struct {
 type member struct {
 	*plimsoll.ContainerInstance
 	group *group // nil: of none
-	GroupHost
+	plimsoll.GroupHost
 	tasks []*plimsoll.Task // not stopped, daemons' left out
 	// movable are those of them that have to find a place elsewhere.
 	movable []*plimsoll.Task
@@ -60,9 +60,9 @@ type member struct {
 	closed  bool    // takes no tasks, or is to take none
 }
 
-// group is a HostGroup in one pass.
+// group is a plimsoll.HostGroup in one pass.
 type group struct {
-	*HostGroup
+	*plimsoll.HostGroup
 	size    plimsoll.Resources // what a new host has for tasks
 	price   float64
 	joined  map[string]bool // its instances that are in the cluster
@@ -138,7 +138,7 @@ func (p *hostPass) by(t time.Time) {
 func (p *hostPass) gather() {
 	p.groups = make([]group, len(p.in.Groups))
 	of := map[string]*group{}
-	known := map[string]GroupHost{}
+	known := map[string]plimsoll.GroupHost{}
 	for i := range p.in.Groups {
 		g := &p.groups[i]
 		*g = group{HostGroup: &p.in.Groups[i], joined: map[string]bool{}, desired: p.in.Groups[i].Desired}

@@ -16,7 +16,7 @@ type HostInput struct {
 	// of an elastic service hold no host.
 	Wants map[string]HostWant
 	// Groups are the groups that hosts are launched in, in the file's order.
-	Groups []HostGroup
+	Groups []plimsoll.HostGroup
 	Rules  HostRules
 	Memory HostMemory
 }
@@ -47,43 +47,6 @@ func HostWants(in Input, plan Plan) map[string]HostWant {
 		wants[v.Service] = w
 	}
 	return wants
-}
-
-// HostGroup is a group of like hosts (an Auto Scaling group).
-type HostGroup struct {
-	Name string
-	// Types are the kinds of host that the group launches. With several the
-	// platform chooses: then a launch counts as the least of them in each
-	// dimension, at the highest price.
-	Types []HostType
-	// Zones are those that it launches in; it keeps them even itself.
-	Zones []string
-	// Min and Max bound the number of hosts.
-	Min, Max int
-	// Desired is the number that the platform has been asked for.
-	Desired int
-	// Hosts are its instances as the platform has them, in the cluster or not
-	// yet.
-	Hosts []GroupHost
-}
-
-// HostType is a kind of host.
-type HostType struct {
-	Name      string
-	Resources plimsoll.Resources
-	// Price is that of an hour; all zero: hosts cost what they have.
-	Price float64
-}
-
-// GroupHost is an instance of a group.
-type GroupHost struct {
-	InstanceID, Zone string
-	// Protected instances are not to be terminated by scale-in.
-	Protected bool
-	// Interrupted instances are about to be taken away.
-	Interrupted bool
-	// Leaving instances are being terminated.
-	Leaving bool
 }
 
 // HostRules bound how hosts come and go. DefaultHostRules has the defaults.

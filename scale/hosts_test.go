@@ -19,12 +19,12 @@ type estate struct {
 
 var midday = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-var kind1 = scale.HostType{Name: "large", Resources: plimsoll.Resources{CPU: 1000, Memory: 1000}}
+var kind1 = plimsoll.HostType{Name: "large", Resources: plimsoll.Resources{CPU: 1000, Memory: 1000}}
 
 func newEstate() *estate {
 	e := &estate{HostInput: scale.HostInput{
 		Now: midday, Rules: scale.DefaultHostRules(), Wants: map[string]scale.HostWant{},
-		Groups: []scale.HostGroup{{Name: "g", Types: []scale.HostType{kind1}, Zones: []string{"a", "b", "c"}, Max: 100}},
+		Groups: []plimsoll.HostGroup{{Name: "g", Types: []plimsoll.HostType{kind1}, Zones: []string{"a", "b", "c"}, Max: 100}},
 	}}
 	return e
 }
@@ -39,7 +39,7 @@ func (e *estate) host(zone string) *plimsoll.ContainerInstance {
 	e.Cluster.Instances = append(e.Cluster.Instances, c)
 	g := &e.Groups[0]
 	g.Desired++
-	g.Hosts = append(g.Hosts, scale.GroupHost{InstanceID: c.InstanceID, Zone: zone})
+	g.Hosts = append(g.Hosts, plimsoll.GroupHost{InstanceID: c.InstanceID, Zone: zone})
 	return &e.Cluster.Instances[len(e.Cluster.Instances)-1]
 }
 
@@ -106,7 +106,7 @@ func TestLaunchesUnderWayCount(t *testing.T) {
 
 func TestALaunchThatNeverArrivesIsNotCountedOnForEver(t *testing.T) {
 	e := newEstate()
-	e.Groups = append(e.Groups, scale.HostGroup{Name: "h", Types: []scale.HostType{kind1}, Zones: []string{"a"}, Max: 5})
+	e.Groups = append(e.Groups, plimsoll.HostGroup{Name: "h", Types: []plimsoll.HostType{kind1}, Zones: []string{"a"}, Max: 5})
 	e.host("a")
 	e.service("web", 4, 500, 100, 0, 0)
 	e.Groups[0].Desired = 2
@@ -121,8 +121,8 @@ func TestALaunchThatNeverArrivesIsNotCountedOnForEver(t *testing.T) {
 }
 
 func TestTheSmallestCostThatFitsIsChosen(t *testing.T) {
-	small := scale.HostType{Name: "small", Resources: plimsoll.Resources{CPU: 500, Memory: 500}, Price: 1}
-	large := scale.HostType{Name: "large", Resources: plimsoll.Resources{CPU: 2000, Memory: 2000}, Price: 3}
+	small := plimsoll.HostType{Name: "small", Resources: plimsoll.Resources{CPU: 500, Memory: 500}, Price: 1}
+	large := plimsoll.HostType{Name: "large", Resources: plimsoll.Resources{CPU: 2000, Memory: 2000}, Price: 3}
 	for _, c := range []struct {
 		tasks int
 		cpu   int64
@@ -135,9 +135,9 @@ func TestTheSmallestCostThatFitsIsChosen(t *testing.T) {
 		{1, 600, "launch large 0->1 a"},
 	} {
 		e := newEstate()
-		e.Groups = []scale.HostGroup{
-			{Name: "small", Types: []scale.HostType{small}, Zones: []string{"a"}, Max: 9},
-			{Name: "large", Types: []scale.HostType{large}, Zones: []string{"a"}, Max: 9},
+		e.Groups = []plimsoll.HostGroup{
+			{Name: "small", Types: []plimsoll.HostType{small}, Zones: []string{"a"}, Max: 9},
+			{Name: "large", Types: []plimsoll.HostType{large}, Zones: []string{"a"}, Max: 9},
 		}
 		e.service("web", c.tasks, c.cpu, 100)
 		wantMoves(t, scale.DecideHosts(e.HostInput), c.want)

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
@@ -49,6 +50,9 @@ type Options struct {
 	Parallel int
 	// Timeout bounds one call, its retries included. Default 10 s.
 	Timeout time.Duration
+	// HostGroups are the Auto Scaling groups of the cluster's hosts; empty: those
+	// of its capacity providers and of its container instances.
+	HostGroups []string
 	// Changed, if any, gives a notice when something in the cluster changed. It
 	// holds at most one and is never closed.
 	Changed <-chan struct{}
@@ -60,6 +64,9 @@ type Options struct {
 // Cluster is one ECS cluster. It is safe for concurrent use.
 type Cluster struct {
 	api        *awsecs.Client
+	scaling    *autoscaling.Client
+	ec2        *ec2Query
+	hostGroups []string
 	name       string
 	project    string
 	protected  func(service string) bool
@@ -70,7 +77,9 @@ type Cluster struct {
 	log        *slog.Logger
 	slots      chan struct{} // a value for each call that is under way
 
-	mu          sync.Mutex // guards the caches; never held during a call
+	mu          sync.Mutex                    // guards the caches; never held during a call
+	registered  map[string]plimsoll.Resources // of the last snapshot's hosts, by instance id
+	kinds       map[string]plimsoll.Resources // of instance types
 	definitions map[string]definition
 	ended       endedTasks
 }
@@ -82,6 +91,7 @@ var (
 	_ platform.TaskStopper = (*Cluster)(nil)
 	_ platform.Releaser    = (*Cluster)(nil)
 	_ platform.Protector   = (*Cluster)(nil)
+	_ platform.HostScaler  = (*Cluster)(nil)
 )
 
 // New gives a client of the cluster; it makes no call to it. Without Region or
@@ -97,7 +107,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	c := &Cluster{
 		name: o.Cluster, project: o.Project, protected: o.Protected, changed: o.Changed,
 		stoppedMax: o.StoppedMax, timeout: o.Timeout, now: o.Now, log: o.Log,
-		definitions: map[string]definition{},
+		definitions: map[string]definition{}, kinds: map[string]plimsoll.Resources{}, hostGroups: o.HostGroups,
 	}
 	if c.protected == nil {
 		c.protected = func(string) bool { return true }
@@ -131,6 +141,13 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 			})
 		})
 	})
+	c.scaling = autoscaling.NewFromConfig(cfg, func(opts *autoscaling.Options) {
+		if o.Endpoint != "" {
+			opts.BaseEndpoint = aws.String(o.Endpoint)
+		}
+		opts.Retryer = retry.NewAdaptiveMode()
+	})
+	c.ec2 = newEC2Query(cfg, o.Endpoint)
 	return c, nil
 }
 

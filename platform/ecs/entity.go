@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -19,6 +20,7 @@ func service(s *types.Service, def definition) plimsoll.Service {
 		Desired:        int(s.DesiredCount), Running: int(s.RunningCount), Pending: int(s.PendingCount),
 		Reserved:  def.reserved(nil),
 		Ports:     def.hostPorts,
+		Daemon:    s.SchedulingStrategy == types.SchedulingStrategyDaemon,
 		Deploying: len(s.Deployments) > 1,
 		Tags:      tagMap(s.Tags),
 		CreatedAt: aws.ToTime(s.CreatedAt),
@@ -156,6 +158,10 @@ func containerInstance(i *types.ContainerInstance) plimsoll.ContainerInstance {
 			result.Zone = aws.ToString(a.Value)
 		case AddressAttribute:
 			result.Address = aws.ToString(a.Value)
+		case drainedAttribute:
+			if at, err := time.Parse(time.RFC3339, aws.ToString(a.Value)); err == nil {
+				result.DrainedAt = at
+			}
 		}
 	}
 	return result

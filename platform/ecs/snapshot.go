@@ -48,7 +48,9 @@ func (c *Cluster) Snapshot(ctx context.Context) (plimsoll.Cluster, error) {
 	if err := second.Wait(); err != nil {
 		return plimsoll.Cluster{}, c.problem("read the cluster", err)
 	}
-	return read.cluster(plimsoll.ARNName(c.name)), nil
+	cluster := read.cluster(plimsoll.ARNName(c.name))
+	c.knowHosts(cluster.Instances)
+	return cluster, nil
 }
 
 // reading is what the calls of one snapshot have brought so far.
