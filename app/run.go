@@ -45,7 +45,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	changed := make(chan struct{}, 1)
 	platform, err := ecs.New(ctx, ecs.Options{
-		Cluster: o.Cluster, Changed: changed, Log: o.Log,
+		Cluster: o.Cluster, Changed: changed, Log: o.Log, HostGroups: project.Hosts.Groups,
 		// Reading the protection is a call to AWS for every 100 tasks: it is
 		// read of those services only that are said to use it.
 		Protected: func(service string) bool { return cooperative(project, service) },
@@ -59,7 +59,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	loop, err := control.New(control.Options{
 		Platform: platform, Services: services, Dir: o.State, Tick: runTick, DryRun: o.DryRun, Log: o.Log,
-		Eviction: scale.Eviction(project.Eviction), Budget: budget(project),
+		Eviction: scale.Eviction(project.Eviction), Budget: budget(project), Hosts: scaledHosts(platform, project.Hosts, project.Hosts.Groups),
 	})
 	if err != nil {
 		return err

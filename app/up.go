@@ -222,7 +222,7 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 	u.stack.push("the tasks", func(ctx context.Context) error {
 		return u.engine.shutdown(ctx)
 	})
-	if err := u.engine.putHosts(ctx, u.hosts()); err != nil {
+	if err := u.putHosts(ctx); err != nil {
 		return err
 	}
 	for _, s := range u.project.Services {
@@ -238,6 +238,7 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 	u.platform, err = ecs.New(ctx, ecs.Options{
 		Cluster: u.project.Name, Endpoint: u.engine.endpoint, Region: u.run.Region,
 		Credentials: u.engine.provider(), Project: u.project.Name, Changed: changed, Log: u.o.Log,
+		HostGroups: u.hostGroups(),
 	})
 	if err != nil {
 		return err
@@ -257,7 +258,7 @@ func (u *up) startLoop(arrivals *arrivals) error {
 	}
 	u.loop, err = control.New(control.Options{
 		Platform: u.platform, Services: services, Dir: u.state.path("control"), Log: u.o.Log,
-		Eviction: scale.Eviction(u.project.Eviction),
+		Eviction: scale.Eviction(u.project.Eviction), Hosts: scaledHosts(u.platform, u.project.Hosts, u.hostGroups()),
 	})
 	if err != nil {
 		return err

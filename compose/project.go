@@ -31,6 +31,15 @@ type Hosts struct {
 	Count, Zones int
 	// Each is what one host has.
 	Each plimsoll.Resources
+	// Min and Max bound the number of hosts that come and go; Max 0: there are
+	// always Count of them.
+	Min, Max   int
+	LaunchTime time.Duration
+	// Groups are the Auto Scaling groups that plimsoll run scales.
+	Groups       []string
+	Headroom     Headroom
+	LaunchAtOnce int
+	ScaleIn      HostsIn
 }
 
 // Service is one service of the file.

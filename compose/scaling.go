@@ -21,10 +21,42 @@ type extension struct {
 }
 
 type hosts struct {
-	Count  int   `yaml:"count" jsonschema:"default=3,minimum=1,maximum=10000" jsonschema_description:"The number of hosts."`
-	Zones  int   `yaml:"zones" jsonschema:"default=3,minimum=1,maximum=26" jsonschema_description:"The number of availability zones that the hosts are spread over, at most one for each host."`
-	CPU    int64 `yaml:"cpu" jsonschema:"default=1024,minimum=1,maximum=1048576" jsonschema_description:"CPU units of each host; 1024 are one virtual CPU."`
-	Memory MiB   `yaml:"memory" jsonschema:"default=1024M,minimum=1" jsonschema_description:"Memory of each host."`
+	Count        int           `yaml:"count" jsonschema:"default=3,minimum=1,maximum=10000" jsonschema_description:"The number of hosts. With max it is the number to begin with."`
+	Min          int           `yaml:"min" jsonschema:"default=0,minimum=0,maximum=10000" jsonschema_description:"With max: the fewest hosts."`
+	Max          int           `yaml:"max" jsonschema:"default=0,minimum=0,maximum=10000" jsonschema_description:"The most hosts. With it, hosts come for tasks that find no room, and go when what they have fits on the others. Without it there are always count of them."`
+	LaunchTime   time.Duration `yaml:"launchTime" jsonschema:"default=3s,minimum=1ms,maximum=1h" jsonschema_description:"How long a host of the embedded engine takes to come."`
+	Groups       []string      `yaml:"groups" jsonschema_description:"For plimsoll run: the Auto Scaling groups whose hosts come and go in the same way, within the groups' own bounds. Without it the hosts are left as they are."`
+	Headroom     Headroom      `yaml:"headroom" jsonschema_description:"Room that is kept free, so that a task need not wait for a host."`
+	LaunchAtOnce int           `yaml:"launchAtOnce" jsonschema:"default=10,minimum=1,maximum=1000" jsonschema_description:"The most hosts that one decision launches."`
+	ScaleIn      HostsIn       `yaml:"scaleIn" jsonschema_description:"When hosts go."`
+	Zones        int           `yaml:"zones" jsonschema:"default=3,minimum=1,maximum=26" jsonschema_description:"The number of availability zones that the hosts are spread over, at most one for each host."`
+	CPU          int64         `yaml:"cpu" jsonschema:"default=1024,minimum=1,maximum=1048576" jsonschema_description:"CPU units of each host; 1024 are one virtual CPU."`
+	Memory       MiB           `yaml:"memory" jsonschema:"default=1024M,minimum=1" jsonschema_description:"Memory of each host."`
+}
+
+// Headroom is room for so many tasks of a size.
+type Headroom struct {
+	Tasks  int   `yaml:"tasks" jsonschema:"default=0,minimum=0,maximum=5000" jsonschema_description:"The number of tasks that there is to be room for."`
+	CPU    int64 `yaml:"cpu" jsonschema:"default=128,minimum=1" jsonschema_description:"CPU units of each."`
+	Memory MiB   `yaml:"memory" jsonschema:"default=64M,minimum=1" jsonschema_description:"Memory of each."`
+}
+
+// HostsIn says when hosts go.
+type HostsIn struct {
+	Off          bool          `yaml:"off" jsonschema:"default=false" jsonschema_description:"No host goes."`
+	Stable       time.Duration `yaml:"stable" jsonschema:"default=5m,minimum=1s,maximum=24h" jsonschema_description:"For how long room is kept for the most that each service wanted, and how long after hosts have come none goes. It grows, up to an hour, while hosts come soon after one has gone."`
+	Batch        float64       `yaml:"batch" jsonschema:"default=0.1,exclusiveMinimum=0,maximum=1" jsonschema_description:"The share of the hosts that may be on their way out at a time; one always may."`
+	MinPerZone   int           `yaml:"minPerZone" jsonschema:"default=0,minimum=0" jsonschema_description:"The fewest hosts that stay in each zone."`
+	DrainTimeout time.Duration `yaml:"drainTimeout" jsonschema:"default=1h,minimum=1s,maximum=48h" jsonschema_description:"How long a host may drain; then stuck says what is done."`
+	Stuck        string        `yaml:"stuck" jsonschema:"default=undrain,enum=undrain,enum=wait,enum=terminate" jsonschema_description:"What is done with a host that has drained for too long: it takes tasks again, is waited for, or is terminated with what runs there (never with a protected task)."`
+	CPU          HostMetric    `yaml:"cpu" jsonschema_description:"Bounds on the reserved CPU of all hosts."`
+	Memory       HostMetric    `yaml:"memory" jsonschema_description:"Bounds on the reserved memory of all hosts."`
+}
+
+// HostMetric is a threshold on a metric of all hosts together, in percent.
+type HostMetric struct {
+	Below float64 `yaml:"below" jsonschema:"default=0,minimum=0,maximum=100" jsonschema_description:"Hosts with tasks go only while the metric is below this; 0: whatever it is."`
+	After float64 `yaml:"after" jsonschema:"default=100,minimum=1,maximum=100" jsonschema_description:"Hosts go only if the metric is at most this when all of them have gone."`
 }
 
 // Eviction bounds how tasks give way.

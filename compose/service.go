@@ -63,16 +63,20 @@ func (r *report) scalings(p *Project, root *node) map[string]*Scaling {
 	d := &decoder{r}
 	var top extension
 	d.structs(root.get("x-plimsoll"), &top)
+	d.hostBounds(root.get("x-plimsoll").get("hosts"), &top.Hosts)
+	most := max(top.Hosts.Count, top.Hosts.Max)
 	if zones := root.get("x-plimsoll").get("hosts").get("zones"); zones == nil {
-		top.Hosts.Zones = min(top.Hosts.Zones, top.Hosts.Count)
-	} else if top.Hosts.Zones > top.Hosts.Count && top.Hosts.Count > 0 {
-		d.at(zones, "%d zones for %d hosts leaves zones empty; allowed: 1 to %d", top.Hosts.Zones, top.Hosts.Count, top.Hosts.Count)
+		top.Hosts.Zones = min(top.Hosts.Zones, most)
+	} else if top.Hosts.Zones > most && most > 0 {
+		d.at(zones, "%d zones for %d hosts leaves zones empty; allowed: 1 to %d", top.Hosts.Zones, most, most)
 	}
 	p.Prices, p.Eviction, p.Budget = top.Prices, top.Eviction, top.Budget
 	p.DeregistrationDelay = top.DeregistrationDelay
 	p.Hosts = Hosts{
 		Count: top.Hosts.Count, Zones: top.Hosts.Zones,
 		Each: plimsoll.Resources{CPU: top.Hosts.CPU, Memory: int64(top.Hosts.Memory)},
+		Min:  top.Hosts.Min, Max: top.Hosts.Max, LaunchTime: top.Hosts.LaunchTime, Groups: top.Hosts.Groups,
+		Headroom: top.Hosts.Headroom, LaunchAtOnce: top.Hosts.LaunchAtOnce, ScaleIn: top.Hosts.ScaleIn,
 	}
 	scalings := map[string]*Scaling{}
 	services := root.get("services")
@@ -89,6 +93,23 @@ func (r *report) scalings(p *Project, root *node) map[string]*Scaling {
 		scalings[e.key] = s
 	}
 	return scalings
+}
+
+// hostBounds settles the number of hosts that come and go.
+func (r *report) hostBounds(at *node, h *hosts) {
+	switch {
+	case h.Max == 0:
+		if lowest := at.get("min"); lowest != nil {
+			r.at(lowest, "min is of hosts that come and go: add max, or use count for a fixed number")
+		}
+		return
+	case h.Max < h.Min:
+		r.at(at.get("max"), "found %d, allowed: min (%d) and more", h.Max, h.Min)
+	case at.get("count") == nil:
+		h.Count = h.Min
+	case h.Count < h.Min || h.Count > h.Max:
+		r.at(at.get("count"), "found %d, allowed: min to max (%d to %d)", h.Count, h.Min, h.Max)
+	}
 }
 
 // services turns what compose-go has read into services, in the file's order.

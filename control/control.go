@@ -30,6 +30,8 @@ type Options struct {
 	// Eviction and Budget are the decision's, as scale.Input has them.
 	Eviction scale.Eviction
 	Budget   *plimsoll.Resources
+	// Hosts, if given, has hosts come and go with what the services want.
+	Hosts *Hosts
 	// Dir is where overrides and the decisions' memory are kept over a
 	// restart; empty keeps them in memory only.
 	Dir string
@@ -75,6 +77,10 @@ type State struct {
 	At      time.Time
 	Cluster plimsoll.Cluster
 	Plan    scale.Plan
+	// Hosts is the last decision on the hosts; HostProblem is why there is no newer
+	// one.
+	Hosts       scale.HostPlan
+	HostProblem string
 	// Overrides are those in force.
 	Overrides map[string]scale.Override
 	// Problem is why the last step decided nothing; empty if it did.
@@ -127,6 +133,9 @@ const (
 	EventDemandRecovered  = "demand-recovered"
 	EventStepFailed       = "step-failed"
 	EventStepRecovered    = "step-recovered"
+	EventHostsFailed      = "hosts-failed" // the groups of the hosts cannot be read
+	EventHostsRecovered   = "hosts-recovered"
+	EventHostsLacking     = "hosts-lacking" // tasks wait, and no host can be had for them
 )
 
 // Point is a service's state at a second, for charts.

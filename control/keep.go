@@ -20,6 +20,7 @@ type kept struct {
 	Version   int                       `json:"version"`
 	Overrides map[string]scale.Override `json:"overrides"`
 	Memory    scale.Memory              `json:"memory"`
+	Hosts     scale.HostMemory          `json:"hosts,omitzero"`
 }
 
 const keptVersion = 1
@@ -120,11 +121,12 @@ func (l *Loop) saveMemory() {
 	l.mu.Lock()
 	overrides := l.overrides
 	l.mu.Unlock()
-	memory := l.State().Plan.Memory
+	state := l.State()
+	memory := state.Plan.Memory
 	if memory.Services == nil {
 		return
 	}
-	if err := save(l.opts.Dir, kept{Overrides: overrides, Memory: memory}); err != nil {
+	if err := save(l.opts.Dir, kept{Overrides: overrides, Memory: memory, Hosts: state.Hosts.Memory}); err != nil {
 		l.log.Warn("the decisions' memory cannot be written", "error", err)
 	}
 }

@@ -57,6 +57,10 @@ type Loop struct {
 	own     map[string]ownWrite
 	seen    sightings
 	problem string
+	// hostsDue is when hosts are decided on again.
+	hostsDue    time.Time
+	hostProblem string
+	lacking     map[string]bool
 
 	releases *releases
 
@@ -82,6 +86,11 @@ func New(o Options) (*Loop, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
+	}
+	if o.Hosts != nil && o.Hosts.Every <= 0 {
+		hosts := *o.Hosts
+		hosts.Every = defaultHostsEvery
+		o.Hosts = &hosts
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -110,7 +119,7 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l.journal = newJournal(o.Dir, o.Log)
-	l.state.Store(&State{At: l.now(), Overrides: l.inForce(l.now()), Plan: scale.Plan{Memory: l.memory}})
+	l.state.Store(&State{At: l.now(), Overrides: l.inForce(l.now()), Plan: scale.Plan{Memory: l.memory}, Hosts: scale.HostPlan{Memory: kept.Hosts}})
 	return l, nil
 }
 
@@ -234,10 +243,22 @@ func (l *Loop) untilDue(state *State) time.Duration {
 		}
 	}
 	consider(state.Plan.Recheck)
+	if l.opts.Hosts != nil {
+		consider(later(state.Hosts.Recheck, now, l.opts.Hosts.Every))
+	}
 	for _, f := range l.feeds {
 		consider(f.next())
 	}
 	return wait
+}
+
+// later is a time that is to be looked at, and not before the given while has
+// passed; zero stays zero.
+func later(t, now time.Time, while time.Duration) time.Time {
+	if t.IsZero() || t.After(now.Add(while)) {
+		return t
+	}
+	return now.Add(while)
 }
 
 // Step makes one pass and waits for all sources, each up to its time-out.

@@ -79,7 +79,7 @@ func (l *Loop) override(service string, change func(*scale.Override)) error {
 	} else {
 		all[service] = o
 	}
-	if err := save(l.opts.Dir, kept{Overrides: all, Memory: l.State().Plan.Memory}); err != nil {
+	if err := save(l.opts.Dir, kept{Overrides: all, Memory: l.State().Plan.Memory, Hosts: l.State().Hosts.Memory}); err != nil {
 		return err
 	}
 	l.mu.Lock()

@@ -19,6 +19,7 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	before := l.state.Load()
 	state := &State{Step: before.Step + 1, At: began, Overrides: l.inForce(began)}
 
+	state.copyHosts(before)
 	cluster, err := l.observe(ctx, patience)
 	if err != nil {
 		// No decision without a whole snapshot: what was seen last is shown,
@@ -36,22 +37,24 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	state.Cluster = cluster
 	decided, held := l.countReleases(ctx, now, cluster)
 	l.held = held
-	state.Plan = scale.Decide(scale.Input{
+	in := scale.Input{
 		Now: now, Cluster: decided, Policies: l.policies,
 		Readings: l.readings(now), Overrides: state.Overrides, Memory: l.memory,
 		Eviction: l.opts.Eviction, Budget: l.opts.Budget,
-	})
+	}
+	state.Plan = scale.Decide(in)
 	l.memory = state.Plan.Memory
 	l.history.record(now, state.Plan.Verdicts)
 	state.Took = l.now().Sub(began)
 	l.publish(state)
-	if len(state.Plan.Changes) == 0 {
+	if len(state.Plan.Changes) == 0 && l.opts.Hosts == nil {
 		return state
 	}
 	// What was seen is shown before it is acted on: a call of the platform may
 	// take its time, and whoever routes by the state has to know at once.
 	l.act(ctx, &state.Plan)
 	acted := *state
+	l.hostPass(ctx, &acted, in)
 	acted.Took = l.now().Sub(began)
 	l.publish(&acted)
 	return &acted
