@@ -47,6 +47,14 @@ const (
 	TagKeepHost = "plimsoll:keep-host"
 )
 
+// Tags of Auto Scaling groups that say what a new host registers (CPU units, MiB)
+// and costs in an hour.
+const (
+	TagHostCPU    = "plimsoll:cpu"
+	TagHostMemory = "plimsoll:memory"
+	TagHostPrice  = "plimsoll:price"
+)
+
 // LowestPriority is the priority of a service that names none.
 const LowestPriority = 1000
 

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"plimsoll"
 	"plimsoll/compose"
@@ -47,7 +48,10 @@ func (u *up) putGroup(ctx context.Context, name string) error {
 	h := u.project.Hosts
 	g := engine.Group{
 		Name: name, Cluster: u.project.Name, Min: h.Min, Max: h.Max, Desired: h.Count, Type: "plimsoll", Each: h.Each, LaunchTime: h.LaunchTime,
-		Tags: map[string]string{plimsoll.TagProject: u.project.Name},
+		Tags: map[string]string{
+			plimsoll.TagProject: u.project.Name,
+			plimsoll.TagHostCPU: strconv.FormatInt(h.Each.CPU, 10), plimsoll.TagHostMemory: strconv.FormatInt(h.Each.Memory, 10),
+		},
 	}
 	for i := range max(1, h.Zones) {
 		g.Zones = append(g.Zones, u.run.Region+string(rune('a'+i)))
@@ -63,7 +67,7 @@ func (u *up) putGroup(ctx context.Context, name string) error {
 	case there == nil:
 		_, err = u.engine.daemon.Do(ctx, engine.CreateGroup{Group: g})
 	default:
-		_, err = u.engine.daemon.Do(ctx, engine.UpdateGroup{Name: name, Min: &g.Min, Max: &g.Max, Zones: g.Zones, Each: &g.Each, LaunchTime: &g.LaunchTime})
+		_, err = u.engine.daemon.Do(ctx, engine.UpdateGroup{Name: name, Min: &g.Min, Max: &g.Max, Zones: g.Zones, Each: &g.Each, LaunchTime: &g.LaunchTime, SetTags: g.Tags})
 	}
 	return err
 }

@@ -25,8 +25,6 @@ import (
 const (
 	tagCluster = "plimsoll:cluster"
 	tagType    = "plimsoll:instance-type"
-	tagCPU     = "plimsoll:cpu"    // CPU units
-	tagMemory  = "plimsoll:memory" // MiB
 	tagLaunch  = "plimsoll:launch-time"
 )
 
@@ -198,7 +196,7 @@ func (a *api) hostsOf(g *engine.Group, launch string) error {
 	}
 	known, ok := findType(g.Type)
 	g.Each = known.resources()
-	for key, to := range map[string]*int64{tagCPU: &g.Each.CPU, tagMemory: &g.Each.Memory} {
+	for key, to := range map[string]*int64{plimsoll.TagHostCPU: &g.Each.CPU, plimsoll.TagHostMemory: &g.Each.Memory} {
 		if text := g.Tags[key]; text != "" {
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err != nil || n <= 0 {
@@ -208,7 +206,7 @@ func (a *api) hostsOf(g *engine.Group, launch string) error {
 		}
 	}
 	if !ok && (g.Each.CPU <= 0 || g.Each.Memory <= 0) {
-		return invalidScaling("Invalid instance type %q: this engine knows %s; for another, say what it has by the tags %s and %s", g.Type, typeNames(), tagCPU, tagMemory)
+		return invalidScaling("Invalid instance type %q: this engine knows %s; for another, say what it has by the tags %s and %s", g.Type, typeNames(), plimsoll.TagHostCPU, plimsoll.TagHostMemory)
 	}
 	if text := g.Tags[tagLaunch]; text != "" {
 		d, err := time.ParseDuration(text)

@@ -23,16 +23,8 @@ import (
 // it drain: a restart knows by it which draining hosts are its own.
 const drainedAttribute = "plimsoll.drained-at"
 
-// The tags of a group that say what a new host of it registers, and its price;
-// without them it is what a host of it that is there registers, or EC2's figures
-// for the instance type, less what the agent keeps of the memory.
-const (
-	tagCPU    = "plimsoll:cpu"
-	tagMemory = "plimsoll:memory"
-	tagPrice  = "plimsoll:price"
-)
-
-// agentMemory is the share of an instance's memory that is there for tasks.
+// agentMemory is the share of an instance's memory that is there for tasks, where
+// nothing but the instance type tells: the agent and the system keep the rest.
 const agentMemory = 0.94
 
 const (
@@ -186,15 +178,17 @@ func (c *Cluster) hostGroup(ctx context.Context, g *scalingtypes.AutoScalingGrou
 	return result, err
 }
 
-// hostTypes are the kinds of host that a group launches; none where nothing tells.
+// hostTypes are the kinds of host that a group launches: what its tags say, or a
+// host of it that is there registers, or EC2 says of the instance type; none where
+// nothing tells.
 func (c *Cluster) hostTypes(ctx context.Context, g *scalingtypes.AutoScalingGroup) ([]plimsoll.HostType, error) {
 	named := map[string]string{}
 	for _, t := range g.Tags {
 		named[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
-	price, _ := strconv.ParseFloat(named[tagPrice], 64)
-	cpu, _ := strconv.ParseInt(named[tagCPU], 10, 64)
-	memory, _ := strconv.ParseInt(named[tagMemory], 10, 64)
+	price, _ := strconv.ParseFloat(named[plimsoll.TagHostPrice], 64)
+	cpu, _ := strconv.ParseInt(named[plimsoll.TagHostCPU], 10, 64)
+	memory, _ := strconv.ParseInt(named[plimsoll.TagHostMemory], 10, 64)
 	if cpu > 0 && memory > 0 {
 		return []plimsoll.HostType{{Name: aws.ToString(g.AutoScalingGroupName), Resources: plimsoll.Resources{CPU: cpu, Memory: memory}, Price: price}}, nil
 	}
