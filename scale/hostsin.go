@@ -62,7 +62,8 @@ func (p *hostPass) batchMost() int { return max(1, int(p.in.Rules.In.Batch*float
 // that they wanted within the stable time.
 func (p *hostPass) remember() []need {
 	m := &p.plan.Memory
-	if m.Since = p.in.Memory.Since; m.Since.IsZero() {
+	m.Since, m.SeenAt = p.in.Memory.Since, p.now
+	if m.Since.IsZero() || p.now.Sub(p.in.Memory.SeenAt) > p.stable {
 		m.Since = p.now
 	}
 	m.Peaks = make(map[string][]Want, len(p.in.Wants))
