@@ -295,7 +295,9 @@ func (c *Cluster) Drain(ctx context.Context, host string, draining bool) error {
 		return c.problem(doing, fmt.Errorf("%s %s", aws.ToString(f.Reason), aws.ToString(f.Detail)))
 	}
 	if !draining {
-		if _, err := call(ctx, c, c.api.DeleteAttributes, &awsecs.DeleteAttributesInput{Cluster: &c.name, Attributes: []types.Attribute{mark}}); err != nil {
+		_, err := call(ctx, c, c.api.DeleteAttributes, &awsecs.DeleteAttributesInput{Cluster: &c.name, Attributes: []types.Attribute{mark}})
+		var unmarked *types.TargetNotFoundException
+		if err != nil && !errors.As(err, &unmarked) {
 			return c.problem(doing, err)
 		}
 	}
