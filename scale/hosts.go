@@ -132,8 +132,8 @@ type HostMemory struct {
 	InAt  time.Time `json:"inAt,omitzero"`
 	// Stable is HostsIn.Stable as it has grown.
 	Stable time.Duration `json:"stable,omitempty"`
-	// Since is when this memory began, SeenAt when it was last kept: after a gap as
-	// long as Stable it begins anew.
+	// Since is when this memory began, SeenAt when it was last kept: after a gap
+	// longer than Stable (and than 30 s) it begins anew.
 	Since  time.Time `json:"since,omitzero"`
 	SeenAt time.Time `json:"seenAt,omitzero"`
 	// Peaks are the wants of each service within the last Stable that no later one

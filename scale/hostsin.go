@@ -15,6 +15,10 @@ import (
 // top of four for each that may go.
 const triesPerPass = 32
 
+// memoryGap is the least time without a decision after which the wants of before
+// are not known any more.
+const memoryGap = 30 * time.Second
+
 // shrink has hosts drain that can be spared.
 func (p *hostPass) shrink() {
 	rules := p.in.Rules.In
@@ -63,7 +67,7 @@ func (p *hostPass) batchMost() int { return max(1, int(p.in.Rules.In.Batch*float
 func (p *hostPass) remember() []need {
 	m := &p.plan.Memory
 	m.Since, m.SeenAt = p.in.Memory.Since, p.now
-	if m.Since.IsZero() || p.now.Sub(p.in.Memory.SeenAt) > p.stable {
+	if m.Since.IsZero() || p.now.Sub(p.in.Memory.SeenAt) > max(p.stable, memoryGap) {
 		m.Since = p.now
 	}
 	m.Peaks = make(map[string][]Want, len(p.in.Wants))
