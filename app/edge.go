@@ -139,13 +139,6 @@ func (e *edge) open() map[string]net.Listener {
 	return maps.Clone(e.opened)
 }
 
-// closeListeners takes no more connections.
-func (e *edge) closeListeners() {
-	for _, l := range e.open() {
-		_ = l.Close() // it may be closed already
-	}
-}
-
 func (e *edge) openNew(address string) (net.Listener, error) {
 	var config net.ListenConfig
 	if e.ReusePort {

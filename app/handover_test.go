@@ -91,7 +91,7 @@ func TestListenersAreHandedOverWithoutALostConnection(t *testing.T) {
 	}
 	defer stopNext()
 	<-gone
-	first.closeListeners()
+	_ = l.Close()
 	time.Sleep(retireTime) // as Route does: what was taken may not have sent its request
 	if err := old.Shutdown(t.Context()); err != nil {
 		t.Error(err)

@@ -19,7 +19,8 @@ import (
 const routeTick = 2 * time.Second
 
 // retireTime is what a router that has handed its listeners over gives to
-// connections that have been taken and have not sent their request yet.
+// connections that have no request just then: one that is on its way is answered,
+// and the client told to come by another connection.
 const retireTime = time.Second
 
 // Route runs the router alone for an ECS cluster, until ctx ends or another
@@ -120,7 +121,7 @@ func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, 
 			return nil
 		case <-gone:
 			_, _ = fmt.Fprintln(o.Out, "another process has taken the listeners over: ending what is under way")
-			e.closeListeners()
+			r.Retire()
 			time.Sleep(retireTime)
 			return nil
 		case <-changed:

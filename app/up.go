@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -16,7 +16,6 @@ import (
 	"plimsoll/compose"
 	"plimsoll/control"
 	"plimsoll/discovery"
-	"plimsoll/engine"
 	"plimsoll/engine/usage"
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
@@ -74,8 +73,9 @@ type up struct {
 	routes   *routed
 	finder   *finder
 	loop     *control.Loop
-	release  lateHandler // the tasks' own way to the loop
-	curve    load.Curve  // of the load, if there is to be one
+	noted    atomic.Pointer[control.Loop] // loop, for those who were there before it
+	release  lateHandler                  // the tasks' own way to the loop
+	curve    load.Curve                   // of the load, if there is to be one
 	load     *load.Driver
 }
 
@@ -209,8 +209,9 @@ func (u *up) hosts() grant {
 func (u *up) watchEngine(changed chan struct{}) {
 	notices, stop := u.engine.daemon.Subscribe()
 	go func() {
-		for range notices {
+		for n := range notices {
 			signal(changed)
+			u.noteSignal(n)
 		}
 	}()
 	u.stack.push("the engine's notices", func(context.Context) error { stop(); return nil })
@@ -263,6 +264,7 @@ func (u *up) startLoop(arrivals *arrivals) error {
 	if err != nil {
 		return err
 	}
+	u.noted.Store(u.loop)
 	u.release.set(api.ReleaseHandler(u.loop, u.engine.agent.Owns))
 	stepped, unsubscribe := u.loop.Subscribe()
 	go func() {
@@ -288,19 +290,6 @@ func (u *up) startLoop(arrivals *arrivals) error {
 		return err
 	})
 	return nil
-}
-
-// drain takes a task out of the router, DNS and Consul at once, and returns when
-// its requests have ended and nobody has its address from there any more.
-func (u *up) drain(ctx context.Context, d engine.Drain) {
-	var both sync.WaitGroup
-	both.Go(func() {
-		if err := u.finder.drain(ctx, d.TaskID); err != nil {
-			u.o.Log.Warn("a task is stopped although others may still know its address", "task", d.TaskID, "err", err)
-		}
-	})
-	_ = u.router.Drain(ctx, d.TaskID) // the router tells of it itself
-	both.Wait()
 }
 
 func (u *up) startDashboard() error {

@@ -106,7 +106,7 @@ type Decision struct {
 }
 
 // Event is something that the loop saw happen in the cluster or to a source,
-// found by comparing one snapshot with the next.
+// found by comparing one snapshot with the next, or was told of (Note).
 type Event struct {
 	Seq     uint64    `json:"seq"`
 	At      time.Time `json:"at"`
@@ -121,6 +121,9 @@ type Event struct {
 const (
 	EventTaskRunning      = "task-running"
 	EventTaskStopping     = "task-stopping"
+	EventTaskOut          = "task-out"      // of the router and the directories: nothing new reaches it
+	EventTaskDrained      = "task-drained"  // its requests have ended, or their time has
+	EventTaskSignaled     = "task-signaled" // SIGTERM was sent
 	EventTaskStopped      = "task-stopped"
 	EventTaskLost         = "task-lost" // gone from the platform without having been seen to stop
 	EventHostJoined       = "host-joined"

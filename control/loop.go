@@ -314,6 +314,9 @@ func (l *Loop) Decisions(since uint64) []Decision { return l.journal.decisionsSi
 // are kept, at most 2,000.
 func (l *Loop) Events(since uint64) []Event { return l.journal.eventsSince(since) }
 
+// Note adds an event of which no snapshot tells. Its Seq is given here.
+func (l *Loop) Note(e Event) { l.journal.event(e) }
+
 // History is what became of a service in the last 15 minutes, at most one point
 // a second, the oldest first; empty for an unknown service.
 func (l *Loop) History(service string) []Point { return l.history.points(service) }

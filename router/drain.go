@@ -41,6 +41,10 @@ func (r *Router) Drain(ctx context.Context, id string) error {
 	return err
 }
 
+// TakeOut is the first half of Drain: no more requests go to the target. It
+// tells whether one was in the table.
+func (r *Router) TakeOut(id string) bool { return len(r.takeOut(id)) > 0 }
+
 // takeOut marks the id as drained and gives its live targets.
 func (r *Router) takeOut(id string) []*target {
 	r.mu.Lock()

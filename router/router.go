@@ -175,7 +175,8 @@ type Router struct {
 	mirrors   mirrors
 	compress  func(http.Handler) http.HandlerFunc
 
-	full *handoff // to the server above
+	full     *handoff     // to the server above
+	fullOpen atomic.Int64 // its connections
 
 	halting   atomic.Bool // Shutdown or Close: no more connections and requests
 	closed    atomic.Bool

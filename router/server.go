@@ -42,6 +42,14 @@ func (r *Router) fullServer() *http.Server {
 		// OPTIONS * is refused like any other target that is no path.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				r.fullOpen.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				r.fullOpen.Add(-1)
+			}
+		},
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, handedKey{}, conn)
 		},
@@ -124,11 +132,19 @@ func (r *Router) startServing(l net.Listener) error {
 func (r *Router) Shutdown(ctx context.Context) error {
 	r.stopOnce.Do(func() { close(r.stopping) })
 	leaving := r.sendAllAway()
+	grace := time.NewTimer(partingGrace)
+	defer grace.Stop()
 	err := r.haltClients(ctx)
 	r.mu.Lock()
 	server := r.server
 	r.mu.Unlock()
 	if server != nil {
+		if r.fullOpen.Load() > 0 { // it closes those without a request at once
+			select {
+			case <-grace.C:
+			case <-ctx.Done():
+			}
+		}
 		if stopped := server.Shutdown(ctx); stopped != nil {
 			err = errors.Join(err, stopped)
 			server.Close()
@@ -158,11 +174,11 @@ func (r *Router) sendAllAway() (leaving []*tunnel) {
 	return leaving
 }
 
-// haltClients takes no more connections, and waits for the clients' connections
-// to end, which it forces when ctx ends. Each may bring one more request, which
-// is answered with "Connection: close"; those that bring none are closed after
-// partingGrace, for a request may be on its way just then.
-func (r *Router) haltClients(ctx context.Context) error {
+// Retire is the first part of Shutdown, for a router whose listeners another
+// process serves now: it takes no more connections. Those that are open go on,
+// and each may bring one more request, which is answered with "Connection:
+// close" (GOAWAY in HTTP/2).
+func (r *Router) Retire() {
 	r.mu.Lock()
 	listeners := r.listeners
 	r.closePorts(nil)
@@ -173,6 +189,15 @@ func (r *Router) haltClients(ctx context.Context) error {
 	r.accepting.Wait()
 	r.socketsMu.Lock()
 	r.halting.Store(true)
+	r.socketsMu.Unlock()
+}
+
+// haltClients retires, and waits for the clients' connections to end, which it
+// forces when ctx ends. Those that bring no request any more are closed after
+// partingGrace, for a request may be on its way just then.
+func (r *Router) haltClients(ctx context.Context) error {
+	r.Retire()
+	r.socketsMu.Lock()
 	n := r.live
 	r.socketsMu.Unlock()
 	if n == 0 {
