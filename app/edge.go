@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	signals "os/signal"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -26,6 +27,10 @@ type EdgeOptions struct {
 	// certificate for localhost instead.
 	Certificates string
 	Development  bool
+	// ACME gets certificates for the hosts of the routes; it needs TLS.
+	ACME ACMEOptions
+	// Redirect sends requests without TLS to the port of TLS.
+	Redirect bool
 	// Trusted and ProxyFrom are networks (CIDR): see router.Options.
 	Trusted, ProxyFrom []string
 	// Zone is the router's own availability zone.
@@ -46,6 +51,9 @@ type edge struct {
 	log    *slog.Logger
 	access *router.AccessLog
 	files  *router.Certificates
+	// state is the folder of the state; acme is there with its options.
+	state string
+	acme  *acme
 	// taken are the listeners of the process before this one.
 	taken *inherited
 
@@ -67,6 +75,15 @@ func (e *edge) options(host, token string) (router.Options, error) {
 	}
 	if o.TLS, err = e.tls(); err != nil {
 		return o, err
+	}
+	if e.acme != nil {
+		o.Challenge = e.acme.answer
+	}
+	if e.Redirect {
+		_, port, err := net.SplitHostPort(e.TLS)
+		if o.HTTPS, _ = strconv.Atoi(port); err != nil || o.HTTPS == 0 {
+			return o, misusef("--https-redirect needs the port of --router-tls, which %q does not name", e.TLS)
+		}
 	}
 	if e.AccessLog != "" {
 		if e.access, err = router.OpenAccessLog(e.AccessLog, e.AccessFormat); err != nil {
@@ -91,6 +108,14 @@ func (e *edge) tls() (*tls.Config, error) {
 	switch {
 	case e.Certificates != "" && e.Development:
 		return nil, misusef("--certs and --dev-cert are both set; keep one")
+	case e.ACME.Email != "" && (e.Certificates != "" || e.Development):
+		return nil, misusef("--acme-email and --certs or --dev-cert are both set; keep one")
+	case e.ACME.Email != "":
+		var err error
+		if e.acme, err = newACME(e.ACME, filepath.Join(e.state, "acme"), e.log); err != nil {
+			return nil, err
+		}
+		return e.acme.tls(), nil
 	case e.Certificates != "":
 		var err error
 		if e.files, err = router.LoadCertificates(e.Certificates, e.log); err != nil {
@@ -173,11 +198,17 @@ func (e *edge) start(s *stack, r *router.Router, plain, secure net.Listener, pat
 	if e.access != nil {
 		go e.reopen(ctx)
 	}
+	if e.acme != nil {
+		e.acme.start(ctx, plain, secure)
+	}
 	s.push("the router", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		err := r.Shutdown(ctx)
 		stop()
+		if e.acme != nil {
+			e.acme.cache.Stop()
+		}
 		if e.access != nil {
 			err = errors.Join(err, e.access.Close())
 		}

@@ -87,6 +87,7 @@ type RouteOptions struct {
 	Cluster  string
 	File     string // compose file with routes; empty: those of the services' tags alone
 	Router   string // listening address
+	State    string // folder of the certificates that ACME brings
 	Edge     EdgeOptions
 	// Token is asked of every request, unless Open lets everybody in.
 	Token string

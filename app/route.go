@@ -52,7 +52,7 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	e := &edge{EdgeOptions: o.Edge, log: o.Log}
+	e := &edge{EdgeOptions: o.Edge, log: o.Log, state: o.State}
 	host, _, err := net.SplitHostPort(o.Router)
 	if err != nil {
 		return misusef("--router: %w", err)
@@ -70,6 +70,9 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 	options, err := e.options(host, token)
 	if err != nil {
 		return err
+	}
+	if e.acme != nil {
+		table.hosts = e.acme.manage
 	}
 	r := router.New(options)
 	first, err := cluster.Snapshot(ctx)

@@ -26,6 +26,8 @@ type routed struct {
 	told map[string]bool // tags that have been complained of
 	// logAll writes the requests of every route to the access log.
 	logAll bool
+	// hosts is told the hosts that certificates may be asked for; nil: nobody is.
+	hosts func([]string)
 }
 
 // newRouted reads the routes of the file and the files that they name. project
@@ -252,6 +254,9 @@ func endpointOf(task plimsoll.Task, port int) (plimsoll.Endpoint, bool) {
 func (r *routed) set(to *router.Router, cluster plimsoll.Cluster) {
 	t := r.table(cluster)
 	err := to.SetTable(t)
+	if err == nil && r.hosts != nil {
+		r.hosts(publicHosts(t.Routes))
+	}
 	if err == nil {
 		return
 	}

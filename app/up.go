@@ -133,7 +133,7 @@ func (u *up) prepareRouter() (err error) {
 	if u.routes, err = newRouted(u.project, u.o.Log, u.o.Edge.LogAll); err != nil {
 		return err
 	}
-	u.edge = &edge{EdgeOptions: u.o.Edge, log: u.o.Log}
+	u.edge = &edge{EdgeOptions: u.o.Edge, log: u.o.Log, state: u.o.State}
 	host, _, err := net.SplitHostPort(u.o.Router)
 	if err != nil {
 		return misusef("--router: %w", err)
@@ -141,6 +141,9 @@ func (u *up) prepareRouter() (err error) {
 	options, err := u.edge.options(host, u.routerToken())
 	if err != nil {
 		return err
+	}
+	if u.edge.acme != nil {
+		u.routes.hosts = u.edge.acme.manage
 	}
 	u.router = router.New(options)
 	// With their services empty: the ports open, and connections wait.

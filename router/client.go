@@ -72,7 +72,7 @@ func (r *Router) serveConn(conn net.Conn) {
 	defer r.exit(c)
 	c.now = r.clock()
 	// What a trusted peer says of the origin has to be taken in: not plain.
-	if trusted || c.serve() {
+	if trusted || r.redirects(isSecure(conn)) || c.serve() {
 		r.full.give(&handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn)})
 		c.forget()
 		return
@@ -126,7 +126,7 @@ func (c *client) serve() (handOver bool) {
 		if state != ready {
 			return state == other
 		}
-		if c.request.Old || c.request.Upgrades || c.request.Target[0] != '/' {
+		if c.request.Old || c.request.Upgrades || c.request.Target[0] != '/' || c.router.challenged(c.request.Target) {
 			return true
 		}
 		if c.answer() == other {

@@ -36,6 +36,9 @@ func (r *Router) serveFull(w http.ResponseWriter, request *http.Request) {
 	if r.halting.Load() {
 		w.Header().Set("Connection", "close") // GOAWAY in HTTP/2
 	}
+	if r.elsewhere(w, request) {
+		return
+	}
 	if r.exchange(w, request) == statusClientGone {
 		// Or net/http would answer with 200 for a handler that says nothing.
 		panic(http.ErrAbortHandler)

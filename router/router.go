@@ -136,6 +136,12 @@ type Options struct {
 	ProxyFrom []netip.Prefix
 	// TLS is how ServeTLS, and TCP routes that end TLS here, answer clients.
 	TLS *tls.Config
+	// Challenge answers the requests below /.well-known/acme-challenge/, before
+	// any route; false leaves one to the routes. nil: all go to the routes.
+	Challenge func(http.ResponseWriter, *http.Request) bool
+	// HTTPS, if not 0, is the port that requests without TLS are sent on to
+	// (308), but for those that Challenge answers.
+	HTTPS int
 	// Listen opens a TCP port of the table. Default: on the loopback interface.
 	Listen func(port int) (net.Listener, error)
 }

@@ -40,6 +40,7 @@ routers may run side by side: they need nothing from each other.`,
 		},
 	}
 	fileFlag(cmd, &o.File)
+	stateFlag(cmd, &o.State)
 	flags := cmd.Flags()
 	flags.StringVar(&o.Platform, "platform", "ecs", "where the tasks run: ecs")
 	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
@@ -76,6 +77,10 @@ func edgeFlags(cmd *cobra.Command, to *app.EdgeOptions) {
 	flags.StringVar(&to.TLS, "router-tls", "", "address of the router for TLS, such as 127.0.0.1:8443; without it there is none")
 	flags.StringVar(&to.Certificates, "certs", "", "with --router-tls: folder of certificates, NAME.crt with NAME.key, read again when they change")
 	flags.BoolVar(&to.Development, "dev-cert", false, "with --router-tls on a loopback address: make a certificate for localhost")
+	flags.StringVar(&to.ACME.Email, "acme-email", "", "with --router-tls: get certificates for the routes' hosts by ACME, with this contact; you agree to the authority's terms")
+	flags.StringVar(&to.ACME.CA, "acme-ca", "", "with --acme-email: URL of the authority's directory; without it Let's Encrypt's")
+	flags.StringVar(&to.ACME.Roots, "acme-roots", "", "with --acme-email: file of certificates (PEM) that the authority is trusted by; without it the system's")
+	flags.BoolVar(&to.Redirect, "https-redirect", false, "with --router-tls: send requests without TLS on to its port (308)")
 	flags.StringSliceVar(&to.Trusted, "trusted", nil, "networks (CIDR) of proxies whose X-Forwarded-* and Forwarded count; without it nobody's do")
 	flags.StringSliceVar(&to.ProxyFrom, "proxy-from", nil, "networks (CIDR) of proxies that begin connections with the PROXY protocol")
 	flags.StringVar(&to.Zone, "zone", "", "the router's own availability zone, whose tasks come first")
@@ -91,8 +96,14 @@ func checkEdge(o app.EdgeOptions) error {
 		if err := checkAddress("router-tls", o.TLS); err != nil {
 			return err
 		}
-	} else if o.Certificates != "" || o.Development {
-		return misusef("--certs and --dev-cert are for --router-tls; add --router-tls 127.0.0.1:8443")
+	} else if o.Certificates != "" || o.Development || o.ACME.Email != "" || o.Redirect {
+		return misusef("--certs, --dev-cert, --acme-email and --https-redirect are for --router-tls; add --router-tls 127.0.0.1:8443")
+	}
+	if o.ACME.Email == "" && (o.ACME.CA != "" || o.ACME.Roots != "") {
+		return misusef("--acme-ca and --acme-roots are for --acme-email; add --acme-email with the account's contact")
+	}
+	if o.Redirect && o.Certificates == "" && !o.Development && o.ACME.Email == "" {
+		return misusef("--https-redirect needs a certificate: add --certs, --dev-cert or --acme-email")
 	}
 	if o.AccessLog == "" && o.LogAll {
 		return misusef("--access-all is for --access-log; add --access-log FILE, or - for standard output")

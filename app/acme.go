@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"plimsoll/router"
+)
+
+// ACMEOptions are how the router gets certificates for the hosts of its routes
+// (RFC 8555). The zero value: not at all.
+type ACMEOptions struct {
+	// Email is the account's contact. With it, certificates are asked for, and
+	// the terms of the authority are agreed to.
+	Email string
+	// CA is the URL of the authority's directory; empty is Let's Encrypt.
+	CA string
+	// Roots is a file of certificates (PEM) that the authority's own address is
+	// trusted by; empty: those of the system.
+	Roots string
+}
+
+// maxManaged bounds the hosts that certificates are asked for: tags of services
+// name them, too.
+const maxManaged = 100
+
+// acme gets certificates, answers the authority's challenges (HTTP-01 and
+// TLS-ALPN-01) on the router's own listeners, and renews in time.
+type acme struct {
+	config *certmagic.Config
+	issuer *certmagic.ACMEIssuer
+	cache  *certmagic.Cache
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	managed map[string]bool
+	run     context.Context // set by start; nil: names are only noted
+}
+
+// newACME asks nobody yet. dir has the account and the certificates.
+func newACME(o ACMEOptions, dir string, log *slog.Logger) (*acme, error) {
+	a := &acme{log: log, managed: map[string]bool{}}
+	var roots *x509.CertPool
+	if o.Roots != "" {
+		text, err := os.ReadFile(o.Roots)
+		if err != nil {
+			return nil, fmt.Errorf("--acme-roots: %w", err)
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(text) {
+			return nil, misusef("--acme-roots %q has no certificate in PEM", o.Roots)
+		}
+	}
+	quiet := zap.NewNop() // what matters comes by the events
+	a.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.config, nil },
+		Logger:           quiet,
+	})
+	a.config = certmagic.New(a.cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: dir}, Logger: quiet, OnEvent: a.tell})
+	a.issuer = certmagic.NewACMEIssuer(a.config, certmagic.ACMEIssuer{
+		CA: o.CA, Email: o.Email, Agreed: true, TrustedRoots: roots, Logger: quiet,
+	})
+	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	return a, nil
+}
+
+func (a *acme) tell(_ context.Context, event string, data map[string]any) error {
+	switch event {
+	case "cert_obtained":
+		a.log.Info("a certificate was obtained", "host", data["identifier"], "renewal", data["renewal"])
+	case "cert_failed":
+		a.log.Warn("a certificate could not be obtained; it is tried again", "host", data["identifier"], "err", data["error"])
+	}
+	return nil
+}
+
+// tls answers clients with the certificates, and the authority's challenges.
+func (a *acme) tls() *tls.Config {
+	config := a.config.TLSConfig()
+	config.MinVersion = tls.VersionTLS12
+	return config
+}
+
+// answer answers the authority's challenge on the listener without TLS.
+func (a *acme) answer(w http.ResponseWriter, r *http.Request) bool {
+	return a.issuer.HandleHTTPChallenge(w, r)
+}
+
+// start asks for what was noted, and from now on for what comes, until ctx ends.
+// The library looks for its listeners at the ports of these, finds them open,
+// and leaves the answers to them.
+func (a *acme) start(ctx context.Context, plain, secure net.Listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.issuer.ListenHost, _, _ = net.SplitHostPort(plain.Addr().String()) // it is a listener's
+	a.issuer.AltHTTPPort, a.issuer.AltTLSALPNPort = portOf(plain), portOf(secure)
+	a.run = ctx
+	a.ask(slices.Sorted(maps.Keys(a.managed)))
+}
+
+// manage asks for certificates of the hosts that have none yet.
+func (a *acme) manage(hosts []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var fresh []string
+	for _, host := range hosts {
+		if len(a.managed) < maxManaged && !a.managed[host] {
+			a.managed[host] = true
+			fresh = append(fresh, host)
+		}
+	}
+	a.ask(fresh)
+}
+
+// ask is called with a.mu held.
+func (a *acme) ask(hosts []string) {
+	if a.run == nil || len(hosts) == 0 {
+		return
+	}
+	if err := a.config.ManageAsync(a.run, hosts); err != nil {
+		a.log.Error("certificates cannot be managed", "hosts", hosts, "err", err)
+	}
+}
+
+// publicHosts are those of the routes that an authority may give a certificate
+// for: of requests, and neither a wildcard, nor an address, nor of this machine.
+func publicHosts(routes []router.Route) []string {
+	set := map[string]bool{}
+	for _, route := range routes {
+		host := strings.ToLower(route.Host)
+		_, notAddress := netip.ParseAddr(host)
+		if route.TCP != 0 || route.TLS != "" || !strings.Contains(host, ".") || strings.HasPrefix(host, "*") ||
+			strings.HasSuffix(host, ".localhost") || notAddress == nil {
+			continue
+		}
+		set[host] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}

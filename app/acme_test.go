@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
+
+	"plimsoll/router"
+)
+
+// authority is pebble, which looks for its challenges at the two listeners; it
+// gives the URL of its directory and the file of what it is trusted by.
+func authority(t *testing.T, plain, secure net.Listener) (url, roots string) {
+	t.Helper()
+	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
+	questions, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := &dns.Server{Listener: questions, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		answer := new(dns.Msg).SetReply(q)
+		if q.Question[0].Qtype == dns.TypeA { // every name is this machine
+			rr := &dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)}
+			answer.Answer = append(answer.Answer, rr)
+		}
+		_ = w.WriteMsg(answer)
+	})}
+	go func() { _ = names.ActivateAndServe() }()
+	t.Cleanup(func() { _ = names.Shutdown() })
+	quiet := log.New(io.Discard, "", 0)
+	memory := db.NewMemoryStore()
+	signer := ca.New(quiet, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {}})
+	checker := va.New(quiet, portOf(plain), portOf(secure), false, questions.Addr().String(), memory)
+	front := wfe.New(quiet, memory, checker, signer, []string{"pebble.letsencrypt.org"}, false, false, 0, 0)
+	server := httptest.NewTLSServer(front.Handler())
+	t.Cleanup(server.Close)
+	roots = filepath.Join(t.TempDir(), "authority.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(roots, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return server.URL + wfe.DirectoryPath, roots
+}
+
+func TestCertificatesOfTheRoutesHostsComeByACME(t *testing.T) {
+	for name, without := range map[string]func(*acme){
+		"HTTP-01":     func(a *acme) { a.issuer.DisableTLSALPNChallenge = true },
+		"TLS-ALPN-01": func(a *acme) { a.issuer.DisableHTTPChallenge = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			plain, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			secure, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			url, roots := authority(t, plain, secure)
+			e := &edge{
+				EdgeOptions: EdgeOptions{
+					TLS: secure.Addr().String(), Redirect: true, ACME: ACMEOptions{Email: "ops@example.com", CA: url, Roots: roots},
+				},
+				log: slog.New(slog.DiscardHandler), state: t.TempDir(),
+			}
+			options, err := e.options("127.0.0.1", "secret") // the authority knows no token
+			if err != nil {
+				t.Fatal(err)
+			}
+			without(e.acme)
+			backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+			t.Cleanup(backend.Close)
+			r := router.New(options)
+			table := router.Table{
+				Routes:   []router.Route{{Host: "shop.example.com", Path: "/", Service: "web"}, {Host: "*.example.com", Path: "/", Service: "web"}},
+				Services: map[string][]router.Target{"web": {{ID: "a", Address: backend.Listener.Addr().String()}}},
+			}
+			if err := r.SetTable(table); err != nil {
+				t.Fatal(err)
+			}
+			e.acme.manage(publicHosts(table.Routes))
+			parts := stack{log: e.log}
+			e.start(&parts, r, plain, secure, 2*time.Second)
+			t.Cleanup(func() { _ = parts.close(context.WithoutCancel(t.Context())) })
+
+			var got *x509.Certificate
+			for end := time.Now().Add(60 * time.Second); got == nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+				conn, err := tls.Dial("tcp", secure.Addr().String(), &tls.Config{ServerName: "shop.example.com", InsecureSkipVerify: true}) // pebble's root is new each time
+				if err == nil {
+					got = conn.ConnectionState().PeerCertificates[0]
+					_ = conn.Close()
+				}
+			}
+			if got == nil {
+				t.Fatal("no certificate came")
+			}
+			if diff := cmp.Diff([]string{"shop.example.com"}, got.DNSNames); diff != "" {
+				t.Error(diff)
+			}
+			kept, err := filepath.Glob(filepath.Join(e.state, "acme", "certificates", "*", "shop.example.com", "*.key"))
+			if err != nil || len(kept) != 1 {
+				t.Errorf("the state has the keys %v, %v", kept, err)
+			}
+			client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+			request, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+plain.Addr().String()+"/cart?n=1", nil)
+			request.Host = "shop.example.com:80"
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			_, port, _ := net.SplitHostPort(secure.Addr().String())
+			if want := "https://shop.example.com:" + port + "/cart?n=1"; answer.StatusCode != 308 || answer.Header.Get("Location") != want {
+				t.Errorf("without TLS: %s to %q; want 308 to %q", answer.Status, answer.Header.Get("Location"), want)
+			}
+		})
+	}
+}
+
+func TestOnlyPublicHostsGetCertificates(t *testing.T) {
+	got := publicHosts([]router.Route{
+		{Host: "b.example.com"}, {Host: "A.example.com"}, {Host: "b.example.com", Path: "/x"}, {Host: "*.example.com"}, {Host: ""},
+		{Host: "shop.localhost"}, {Host: "localhost"}, {Host: "10.0.0.1"}, {Host: "db.example.com", TCP: 5432},
+		{Host: "own.example.com", TLS: router.TLSPassthrough},
+	})
+	if diff := cmp.Diff([]string{"a.example.com", "b.example.com"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
