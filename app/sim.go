@@ -40,8 +40,12 @@ type SimOptions struct {
 	Progress func(policy string, done, length time.Duration)
 }
 
-// defaultRate is the work of a task in a second where nothing says it.
-const defaultRate = 10
+// defaultRate is the work of a task in a second where nothing says it; usualUse is
+// the share of what a task bears that a target is taken to be.
+const (
+	defaultRate = 10
+	usualUse    = 0.7
+)
 
 // Sim replays a trace through the file's policies, and through those of the field
 // that are named, one after the other.
@@ -135,7 +139,7 @@ func readTrace(o SimOptions) (sim.Trace, error) {
 func ownRate(s compose.Service) float64 {
 	for _, t := range s.Scaling.Triggers {
 		if p, ok := t.Parameters.(*compose.Router); ok && p.RequestsPerSecond > 0 {
-			return p.RequestsPerSecond
+			return p.RequestsPerSecond / usualUse
 		}
 	}
 	return defaultRate

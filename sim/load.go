@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
+	"plimsoll"
 	"plimsoll/demand"
+	"plimsoll/engine"
 )
 
 // workload is the work of one service: what came, what waits, what is done.
@@ -48,6 +51,39 @@ func needed(arrivals, rate float64) int { return int(math.Ceil(arrivals/rate - 1
 
 // busy is how many tasks' worth of work is being done.
 func (w *workload) busy() float64 { return w.flow / w.Rate }
+
+// protect has the tasks of cooperative services that are busy be protected, the
+// oldest first, and the others not.
+func (w *world) protect() {
+	for _, l := range w.loads {
+		if !l.Cooperative {
+			continue
+		}
+		busy := int(math.Ceil(l.busy() - 1e-9))
+		var on, off []string
+		for _, t := range w.machine.ServiceTasks(w.cfg.Cluster, l.Policy.Service) {
+			if t.LastStatus != plimsoll.StatusRunning || t.DesiredStatus != plimsoll.StatusRunning {
+				continue
+			}
+			switch is := t.Protected(w.clock()); {
+			case busy > 0 && !is:
+				on = append(on, t.ID)
+			case busy <= 0 && is:
+				off = append(off, t.ID)
+			}
+			busy--
+		}
+		w.mark(on, true)
+		w.mark(off, false)
+	}
+}
+
+// mark protects tasks or ends that, ten in a call.
+func (w *world) mark(ids []string, protected bool) {
+	for some := range slices.Chunk(ids, 10) {
+		w.must(engine.UpdateTaskProtection{Cluster: w.cfg.Cluster, Tasks: some, Enabled: protected})
+	}
+}
 
 // source reads one figure of a workload. It never waits.
 type source struct {

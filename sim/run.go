@@ -67,6 +67,7 @@ func (w *world) run(ctx context.Context, s scaler) (Result, error) {
 		}
 		if w.now >= sample {
 			sample = w.now + w.cfg.Step
+			w.protect()
 			w.series.add(w.point(s))
 		}
 		if i%4096 == 0 {

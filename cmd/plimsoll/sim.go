@@ -22,7 +22,8 @@ import (
 // sim is `plimsoll sim`.
 func (c *console) sim() *cobra.Command {
 	o := app.SimOptions{Seed: 1}
-	var format, page, faults string
+	var format, page, faults, record string
+	endpoint := &endpointFlags{}
 	cmd := &cobra.Command{
 		Use:     "sim [FILE]",
 		Short:   "Replay demand through the file's policies, in virtual time",
@@ -43,6 +44,9 @@ the shares of the time in which that was so, jitter the changes above those that
 the demand made, in an hour (SPEC RG). unmet is in task-hours.`,
 		Args: arguments(0, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if record != "" {
+				return c.record(cmd.Context(), endpoint, record, o.For)
+			}
 			if err := c.checkSim(&o, args, format, faults); err != nil {
 				return err
 			}
@@ -71,7 +75,7 @@ the demand made, in an hour (SPEC RG). unmet is in task-hours.`,
 	flags.StringVar(&o.Trace, "trace", "", "CSV file, or a generator")
 	flags.Float64Var(&o.Times, "times", 1, "what the trace's rates are multiplied by")
 	flags.StringSliceVar(&o.Compare, "compare", nil, "policies of the field to run beside: "+strings.Join(baseline.Names(), ", "))
-	flags.StringSliceVar(&o.Rates, "service-rate", nil, "work that a task does in a second: NUMBER, or SERVICE=NUMBER (without it: the trigger's requestsPerSecond, else 10)")
+	flags.StringSliceVar(&o.Rates, "service-rate", nil, "work that a task does in a second: NUMBER, or SERVICE=NUMBER (without it: requestsPerSecond is taken for 70 % of it; else 10)")
 	flags.DurationVar(&o.Delays.TaskStart, "task-start", 20*time.Second, "time from a task's placement until it runs: image pull and warm-up")
 	flags.DurationVar(&o.Delays.TaskStop, "task-stop", 5*time.Second, "time from a task's stop signal to its end")
 	flags.DurationVar(&o.Delays.HostStart, "host-start", 90*time.Second, "time from a host's launch until it takes tasks")
@@ -80,6 +84,9 @@ the demand made, in an hour (SPEC RG). unmet is in task-hours.`,
 	flags.Uint64Var(&o.Seed, "seed", 1, "seed of the spread of the delays, of generators and of ids")
 	flags.StringVar(&faults, "faults", "", `what breaks: a file, or lines such as "2h host; 3h zone a 20m; 4h metrics web 5m; 5h cluster 2m"`)
 	flags.StringVar(&page, "html", "", "file to write a page with charts to")
+	flags.StringVar(&record, "record", "", "file to write the demand of the Plimsoll that runs to, as a trace: the last 15 minutes, and with --for so much more.\nA service's column is the sum of its triggers' readings, in their unit")
+	endpoint.add(cmd)
+	_ = cmd.MarkFlagFilename("record", "csv")
 	_ = cmd.MarkFlagFilename("trace", "csv")
 	_ = cmd.MarkFlagFilename("html", "html")
 	_ = cmd.RegisterFlagCompletionFunc("compare", cobra.FixedCompletions(baseline.Names(), cobra.ShellCompDirectiveNoFileComp))
