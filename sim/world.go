@@ -25,8 +25,7 @@ type world struct {
 	wake    time.Duration // of the machine; 0: none
 	outages map[string]int
 	hosts   []engine.HostSpec
-	made    int // hosts, for their names
-	lost    map[string]bool
+	made    int             // hosts, for their names
 	running map[string]bool // tasks of the runtime, by id
 	// revision grows with each change of the machine.
 	revision    uint64
