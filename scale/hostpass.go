@@ -72,7 +72,6 @@ type group struct {
 	stalled bool
 	leaving int // hosts of it that drain to be terminated
 	desired int
-	verdict GroupVerdict
 }
 
 // need is tasks of one size that have no place.
