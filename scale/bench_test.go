@@ -79,6 +79,45 @@ func BenchmarkDecideManyHosts(b *testing.B) {
 	}
 }
 
+// BenchmarkDecideForecast is BenchmarkDecide's quiet cluster with forecasts off and
+// on, with four weeks of history. A decision a second has a slot end in one of 300.
+// "closing" is a decision in which the slots of all services end at once.
+func BenchmarkDecideForecast(b *testing.B) {
+	const services = 1_000
+	b.Run("off", func(b *testing.B) { decisions(b, fleet(services, 0, 100)) })
+	on := func() scale.Input {
+		in := fleet(services, 0, 100)
+		var past scale.Past
+		for slot := scale.SlotOf(in.Now) - 28*288; slot < scale.SlotOf(in.Now); slot++ {
+			past = past.With(slot, 10+float64(max(0, slot%288-200)))
+		}
+		for i := range in.Policies {
+			in.Policies[i] = foreseeing(in.Policies[i])
+			m := in.Memory.Services[in.Policies[i].Service]
+			m.Forecast = &scale.ForecastMemory{Past: past}
+			in.Memory.Services[in.Policies[i].Service] = m
+		}
+		for range 300 { // every service's error is found
+			in.Now = in.Now.Add(time.Second)
+			in.Memory = scale.Decide(in).Memory
+		}
+		return in
+	}
+	b.Run("on", func(b *testing.B) { decisions(b, on()) })
+	b.Run("closing", func(b *testing.B) {
+		in := on()
+		for next := scale.SlotOf(in.Now) + 1; scale.SlotOf(in.Now) < next-1 || in.Now.Unix()%300 < 299; {
+			in.Now = in.Now.Add(time.Second)
+			in.Memory = scale.Decide(in).Memory
+		}
+		in.Now = in.Now.Add(time.Second)
+		b.ReportAllocs()
+		for b.Loop() {
+			scale.Decide(in)
+		}
+	})
+}
+
 // decisions decides again and again. Beside the time that went by it reports
 // the processor's time, which other work on the machine does not change, and
 // the most memory that the process held, the input with it.

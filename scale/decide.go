@@ -63,6 +63,10 @@ type pass struct {
 	top     float64
 	recheck time.Time
 	words   []byte
+	// samples are those of the forecast being made; recalls counts the services
+	// whose forecast's error was found from its past.
+	samples []float64
+	recalls int
 }
 
 const (
@@ -218,6 +222,7 @@ func (p *pass) verdict(s *service) Verdict {
 		Protected: s.protected,
 		Waiting:   s.unasked(),
 		Triggers:  s.notes.triggers,
+		Forecast:  s.notes.outlook,
 	}
 	if s.state != nil {
 		v.Running, v.Pending = s.state.Running, s.state.Pending

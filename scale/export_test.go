@@ -28,3 +28,6 @@ func Leftovers(in Input) []Left {
 	}
 	return list
 }
+
+// Pending is how many forecasts are remembered.
+func Pending(m *ForecastMemory) int { return len(m.made) }

@@ -2,6 +2,7 @@ package scale
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -246,6 +247,10 @@ func (w *sentence) demand(s *service) {
 // smoothing says what has changed the count on the way from demand to want.
 func (w *sentence) smoothing(s *service) {
 	n, b := &s.notes, &s.policy.Behavior
+	if n.outlook != nil && n.outlook.Raises {
+		w.add("; ")
+		w.outlook(n.outlook)
+	}
 	if n.window >= 0 {
 		if n.windowUp {
 			w.add("; the least of the last ", b.UpWindow.String(), " = ")
@@ -410,4 +415,46 @@ func (w *sentence) progress(p *pass, s *service) {
 		w.who(p, x.service)
 	}
 	w.add(" to stop")
+}
+
+// String says what the forecast is, or why it is off: "forecast 42 in 5m (q0.9;
+// error 0.31 of the last value's)".
+func (o *Outlook) String() string {
+	var w sentence
+	if o.Off == "" {
+		w.outlook(o)
+		return string(w)
+	}
+	w.add("forecast is off: ", o.Off)
+	if o.Off == noBetter {
+		w.add(" (")
+		w.ratio(o.Error)
+		w.add(" of it)")
+	}
+	return string(w)
+}
+
+func (w *sentence) outlook(o *Outlook) {
+	w.add("forecast ")
+	w.int(tasks(o.Tasks))
+	w.add(" in ", brief(o.Lead), " (q")
+	w.number(o.Quantile)
+	w.add("; error ")
+	w.ratio(o.Error)
+	w.add(" of the last value's)")
+}
+
+// ratio writes a share to two decimals.
+func (w *sentence) ratio(f float64) { *w = strconv.AppendFloat(*w, f, 'f', 2, 64) }
+
+// brief writes a duration without the zeros at its end: 5m, 24h.
+func brief(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -64,6 +64,8 @@ type Policy struct {
 	Behavior Behavior
 	// Spend, if there is one, bounds what the service may use in a time.
 	Spend *Spend
+	// Forecast, if there is one, scales out ahead of what recurs.
+	Forecast *Forecast
 }
 
 // Trigger says how a reading becomes a count.
@@ -247,6 +249,9 @@ type ServiceMemory struct {
 	// Spent is what was used since the period began at SpentSince.
 	Spent      float64   `json:"spent,omitempty"`
 	SpentSince time.Time `json:"spentSince,omitzero"`
+	// Forecast is nil without a forecast. It is large and changes seldom, so
+	// that whoever keeps the memory keeps its Past apart.
+	Forecast *ForecastMemory `json:"-"`
 }
 
 // TriggerMemory is what is remembered of one trigger.
@@ -311,6 +316,8 @@ type Verdict struct {
 	// each reading.
 	Reason   string
 	Triggers []TriggerVerdict
+	// Forecast is nil for a service without a forecast.
+	Forecast *Outlook
 }
 
 // TriggerVerdict is what one trigger contributed.

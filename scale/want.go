@@ -26,6 +26,7 @@ type notes struct {
 	panicUntil                           time.Time // zero: no panic
 	waitsFor                             []share
 	givesTo                              []share
+	outlook                              *Outlook
 }
 
 // share is a number of tasks of a service; an index below 0 is a task of none.
@@ -41,6 +42,7 @@ func (p *pass) recommend(s *service) {
 	s.next = ServiceMemory{ActiveAt: s.was.ActiveAt, SeenAt: p.now, Desired: s.current()}
 	p.recordMoves(s)
 	asked, active := p.ask(s)
+	asked = p.foresee(s, asked)
 	s.notes.asked = asked
 	want := asked
 	if !s.policy.Remainder && len(s.policy.Triggers) > 0 {
