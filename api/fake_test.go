@@ -175,6 +175,9 @@ func snapshot() control.State {
 				Triggers: []scale.TriggerVerdict{
 					{Name: "router", Known: true, Value: 7.5, Want: 2, Active: true, Reason: "7.5 / 4 = 2"},
 					{Name: "cron", Reason: "no reading yet"},
+				}, Forecast: &scale.Outlook{
+					Forecast: scale.Forecast{Lead: 5 * time.Minute, Quantile: 0.9}, Known: true, Tasks: 41.5,
+					Season: 24 * time.Hour, Measured: true, Error: 0.31,
 				}},
 			{Service: "mailer", Priority: 2, Max: 10, Want: 1, Grant: 1, Desired: 1, Running: 1, Protected: 1, Reason: "the queue cannot be read: the count is held"},
 		}},

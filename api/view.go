@@ -46,6 +46,24 @@ type ServiceView struct {
 	Reserved plimsoll.Resources `json:"reserved"`
 	// Used is what its tasks were measured to use together; absent where none was.
 	Used *UsedView `json:"used,omitempty"`
+	// Forecast is absent for a service without a forecast.
+	Forecast *ForecastView `json:"forecast,omitempty"`
+}
+
+// ForecastView is what a service's forecast says. Tasks is null while there is
+// nothing to tell from, and the error, as a share of the last value's, while it is
+// not measured. Off says why the forecast is not used.
+type ForecastView struct {
+	Tasks       *float64 `json:"tasks"`
+	LeadSeconds float64  `json:"leadSeconds"`
+	Quantile    float64  `json:"quantile"`
+	// SeasonSeconds is the length of the season of the least error.
+	SeasonSeconds float64  `json:"seasonSeconds,omitempty"`
+	Error         *float64 `json:"error"`
+	Off           string   `json:"off,omitempty"`
+	// Raises tells that the service wants more tasks for it.
+	Raises bool   `json:"raises"`
+	Reason string `json:"reason"`
 }
 
 // TriggerView is what one trigger contributed to a want; its value is null
@@ -181,6 +199,24 @@ func (v *ServiceView) decide(d scale.Verdict) {
 		}
 		v.Triggers = append(v.Triggers, view)
 	}
+	v.Forecast = forecastView(d.Forecast)
+}
+
+func forecastView(o *scale.Outlook) *ForecastView {
+	if o == nil {
+		return nil
+	}
+	v := &ForecastView{
+		LeadSeconds: o.Lead.Seconds(), Quantile: o.Quantile, SeasonSeconds: o.Season.Seconds(),
+		Off: o.Off, Raises: o.Raises, Reason: o.String(),
+	}
+	if o.Known {
+		v.Tasks = &o.Tasks
+	}
+	if o.Measured {
+		v.Error = &o.Error
+	}
+	return v
 }
 
 func (v *ServiceView) override(o scale.Override) {

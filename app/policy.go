@@ -32,6 +32,9 @@ func policy(s compose.Service, prices compose.Prices) scale.Policy {
 	if panics := s.Scaling.Behavior.Panic; panics != nil {
 		p.Behavior.Panic = &scale.Panic{Threshold: panics.Threshold, Window: panics.Window}
 	}
+	if f := s.Scaling.Forecast; f != nil {
+		p.Forecast = &scale.Forecast{Lead: f.Lead, Quantile: f.Quantile, Seasons: f.Seasons}
+	}
 	if f := s.Scaling.Formula; f != nil {
 		p.Formula = &scale.Formula{Text: f.Expression, Target: f.Target, Activation: f.Activation, Eval: f.Evaluate}
 	}

@@ -116,6 +116,7 @@ services:
     x-plimsoll:
       max: 5
       formula: {expression: mails + hours, target: 2}
+      forecast: {lead: 2m, quantile: 0.8, seasons: [12h]}
       triggers:
         - {type: aws-sqs-queue, name: mails, queue: mails, drainWithin: 5m}
         - {type: cron, name: hours, start: 0 8 * * *, end: 0 9 * * *, desiredReplicas: 1}
@@ -139,6 +140,9 @@ func TestEachWayFromAReadingToACountReachesTheDecision(t *testing.T) {
 	}
 	if got := mails.Triggers[0]; got.Mode != scale.Backlog || got.DrainWithin != 5*time.Minute || got.Target != 5 {
 		t.Errorf("the backlog trigger is %+v", got)
+	}
+	if f := mails.Forecast; f.Lead != 2*time.Minute || f.Quantile != 0.8 || len(f.Seasons) != 1 || f.Seasons[0] != 12*time.Hour || jobs.Forecast != nil {
+		t.Errorf("the forecast is %+v", f)
 	}
 	if mails.Triggers[1].Mode != scale.Exact {
 		t.Errorf("the schedule is %+v", mails.Triggers[1])

@@ -176,6 +176,15 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 			}
 		}
 		return
+	case *[]time.Duration:
+		if d.list(n, r) {
+			for _, item := range n.items {
+				var length time.Duration
+				d.value(item, reflect.ValueOf(&length).Elem(), rule{})
+				*target = append(*target, length)
+			}
+		}
+		return
 	case *[]string:
 		if d.list(n, r) {
 			for _, item := range n.items {

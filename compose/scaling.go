@@ -99,6 +99,7 @@ type Scaling struct {
 	Triggers    []Trigger `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
 	Formula     *Formula  `yaml:"formula" jsonschema_description:"One count made of all the triggers' readings, in place of the greatest want."`
 	Spend       *Spend    `yaml:"spend" jsonschema_description:"A ceiling on what the service uses. When it is reached, the service has its minimum until the next period."`
+	Forecast    *Forecast `yaml:"forecast" jsonschema_description:"Scale out ahead of the rises that recur each day or week. Off without it, and by itself while its error is no better than that of the last value."`
 	Behavior    Behavior  `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
 	Load        *Traffic  `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
 }
@@ -111,6 +112,13 @@ type Behavior struct {
 	Cooldown  time.Duration `yaml:"cooldown" jsonschema:"default=60s,minimum=0s,maximum=24h" jsonschema_description:"The time without activity before the last task goes (from 1 to 0)."`
 	Warmup    time.Duration `yaml:"warmup" jsonschema:"default=0s,minimum=0s,maximum=1h" jsonschema_description:"How long a task that runs counts as one that starts, for latencies to be held."`
 	Panic     *Panic        `yaml:"panic" jsonschema_description:"An answer to short bursts: past the up window and the rate, and without shrinking."`
+}
+
+// Forecast says how far ahead a service is scaled out for what recurs.
+type Forecast struct {
+	Lead     time.Duration   `yaml:"lead" jsonschema:"default=5m,minimum=1s,maximum=1h" jsonschema_description:"How far ahead: the time that a task, and a host for it, takes to start."`
+	Quantile float64         `yaml:"quantile" jsonschema:"default=0.9,minimum=0.5,maximum=0.99" jsonschema_description:"The share of the past rises that is met ahead."`
+	Seasons  []time.Duration `yaml:"seasons" jsonschema:"minItems=1,maxItems=4" jsonschema_description:"The lengths of what may recur, each a multiple of 5m from 1h to 336h, and over twice the lead. The one with the least error counts. Without it: 24h and 168h."`
 }
 
 // Panic says when a burst is answered at once.

@@ -326,6 +326,7 @@ func (s *Scaling) check(c check) {
 	if s.Remainder && len(s.Triggers) > 0 {
 		c.key("triggers", "a remainder service has no triggers: it takes what nobody else wants; remove remainder or triggers")
 	}
+	s.Forecast.check(check{c.report, c.node.get("forecast")}, s.Triggers)
 	s.Formula.check(check{c.report, c.node.get("formula")}, s.Triggers)
 	if s.Spend != nil {
 		check{c.report, c.node.get("spend")}.one("taskHours", "cost")

@@ -151,4 +151,7 @@ type Point struct {
 	Desired int      `json:"desired"`
 	Running int      `json:"running"`
 	Pending int      `json:"pending"`
+	// Forecast is how many tasks the forecast says will be needed within its
+	// lead; nil where there is none, or it is off.
+	Forecast *float64 `json:"forecast,omitempty"`
 }

@@ -33,6 +33,9 @@ func (h *history) record(now time.Time, verdicts []scale.Verdict) {
 			At: now, Demand: v.Demand, Want: v.Want, Grant: v.Grant,
 			Desired: v.Desired, Running: v.Running, Pending: v.Pending,
 		}
+		if f := v.Forecast; f != nil && f.Off == "" {
+			p.Forecast = &f.Tasks
+		}
 		if last := r.last(); last != nil && last.At.Unix() == now.Unix() {
 			*last = p
 			continue

@@ -129,4 +129,5 @@ func (l *Loop) saveMemory() {
 	if err := save(l.opts.Dir, kept{Overrides: overrides, Memory: memory, Hosts: state.Hosts.Memory}); err != nil {
 		l.log.Warn("the decisions' memory cannot be written", "error", err)
 	}
+	l.savePasts(memory)
 }

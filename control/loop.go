@@ -63,6 +63,7 @@ type Loop struct {
 	lacking     map[string]bool
 
 	releases *releases
+	pasts    *pasts // guarded by file
 
 	// mu guards the overrides and the subscribers; file the writing of the
 	// state file.
@@ -115,6 +116,11 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l.overrides, l.memory = kept.Overrides, kept.Memory
+	known := map[string]scale.Past(nil)
+	if l.pasts, known, err = loadPasts(o.Dir, o.Log); err != nil {
+		return nil, err
+	}
+	l.recall(known)
 	if l.releases, err = loadLedger(o); err != nil {
 		return nil, err
 	}

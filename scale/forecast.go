@@ -95,10 +95,11 @@ type Outlook struct {
 	// needed within the lead, at the quantile.
 	Known bool
 	Tasks float64
-	// Season is the one of the least error, and Error that error as a share of the
-	// last value's; 0 if it is not measured yet.
-	Season time.Duration
-	Error  float64
+	// Season is the one of the least error; Measured tells that this is known, and
+	// Error is it, as a share of the last value's.
+	Season   time.Duration
+	Measured bool
+	Error    float64
 	// Off says why the forecast is not used; empty if it is.
 	Off string
 	// Raises tells that the service wants more for it.
@@ -395,7 +396,7 @@ func (m *ForecastMemory) outlook(f *Forecast, now time.Time) *Outlook {
 	}
 	o.Known, o.Tasks, o.Season = true, e.need, e.season
 	if e.measured != none {
-		o.Error = e.measured
+		o.Measured, o.Error = true, e.measured
 	}
 	return o
 }

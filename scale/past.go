@@ -91,7 +91,7 @@ func (h Past) With(slot int64, need float64) Past {
 			fresh.Needs[j] = 0xff
 		}
 	}
-	binary.LittleEndian.PutUint16(fresh.Needs[2*(slot-number*slotsADay):], pack(need))
+	binary.LittleEndian.PutUint16(fresh.Needs[2*(slot-number*slotsADay):], encode(need))
 	days = append(days, fresh)
 	if found {
 		i++
@@ -115,7 +115,7 @@ func (h Past) At(slot int64) (need float64, known bool) {
 		return 0, false
 	}
 	code := binary.LittleEndian.Uint16(h.Days[i].Needs[2*(slot-number*slotsADay):])
-	need = unpack(code)
+	need = decode(code)
 	if code == gap || !(need <= highest) {
 		return 0, false
 	}
@@ -140,8 +140,8 @@ func (h Past) find(number int64) (int, bool) {
 	})
 }
 
-// pack and unpack are the compact form of one need.
-func pack(need float64) uint16 {
+// encode and decode are the compact form of one need.
+func encode(need float64) uint16 {
 	if !(need > 0) {
 		return 0
 	}
@@ -149,6 +149,6 @@ func pack(need float64) uint16 {
 	return uint16((bits + 1<<14) >> 15)
 }
 
-func unpack(code uint16) float64 {
+func decode(code uint16) float64 {
 	return float64(math.Float32frombits(uint32(code) << 15))
 }

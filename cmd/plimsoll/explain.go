@@ -79,6 +79,9 @@ func (c *console) printExplanation(w io.Writer, e explanation) error {
 		}
 		line("  %-9s  %s: %s", label, t.Name, reading(t))
 	}
+	if f := e.Forecast; f != nil {
+		line("  forecast   %s", strings.TrimPrefix(f.Reason, "forecast "))
+	}
 	if r := e.Router; r != nil {
 		line("  router     %d in flight, %d held, %.1f requests/s, p50 %.1f ms, p99 %.1f ms", r.InFlight, r.Held, r.RequestsPerSecond, r.LatencyP50, r.LatencyP99)
 	}

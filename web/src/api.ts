@@ -51,6 +51,14 @@ export interface Service {
   reserved: { cpu: number; memory: number };
   /** Absent until something was measured. */
   used?: Used;
+  forecast?: Forecast;
+}
+
+/** What a service's forecast says; off says why it is not used. */
+export interface Forecast {
+  tasks: number | null;
+  off?: string;
+  reason: string;
 }
 
 export interface Host {
@@ -123,6 +131,7 @@ export interface Point {
   demand: number | null;
   want: number;
   running: number;
+  forecast?: number;
 }
 
 /** Reads a service's history; the error names what went wrong. */

@@ -1,5 +1,5 @@
 // One service's lines over time, drawn by uPlot: demand on its own axis at the
-// right, want and running in tasks at the left.
+// right, want, running and forecast in tasks at the left.
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -63,10 +63,11 @@ export function makeChart(at: HTMLElement, size: { width: number; height: number
         line("demand", "demand", 1.5, "--demand", [3, 3]),
         line("want", "tasks", 1.5, "--ink"),
         { ...line("running", "tasks", 2, "--service"), fill: () => colour("--service-wash") },
+        line("forecast", "tasks", 1.25, "--ink", [2, 3]),
       ],
       hooks: { setCursor: [(u) => read(underCursor(u))] },
     },
-    [[], [], [], []],
+    [[], [], [], [], []],
     at,
   );
   return {
@@ -105,5 +106,5 @@ function underCursor(u: uPlot): Sample | null {
   const time = i === null || i === undefined ? undefined : u.data[0]?.[i];
   if (i === null || i === undefined || time === undefined) return null;
   const value = (row: number) => (u.data[row]?.[i] as number | null | undefined) ?? null;
-  return { time: time * 1000, demand: value(1), want: value(2), running: value(3) };
+  return { time: time * 1000, demand: value(1), want: value(2), running: value(3), forecast: value(4) };
 }

@@ -2,14 +2,14 @@ import { describe, expect, it } from "vitest";
 import { ceiling, columns, range } from "./series";
 import type { Sample } from "./state";
 
-const sample = (seconds: number, want: number): Sample => ({ time: seconds * 1000, demand: null, want, running: want });
+const sample = (seconds: number, want: number): Sample => ({ time: seconds * 1000, demand: null, want, running: want, forecast: null });
 
 describe("columns", () => {
   it("draw the last values on to now", () => {
-    expect(columns([sample(1, 2), sample(3, 4)], 5000)).toEqual([[1, 3, 5], [null, null, null], [2, 4, 4], [2, 4, 4]]);
+    expect(columns([sample(1, 2), sample(3, 4)], 5000)).toEqual([[1, 3, 5], [null, null, null], [2, 4, 4], [2, 4, 4], [null, null, null]]);
   });
   it("draw nothing of no samples", () => {
-    expect(columns([], 5000)).toEqual([[], [], [], []]);
+    expect(columns([], 5000)).toEqual([[], [], [], [], []]);
   });
   it("draw no line back in time when our clock is behind", () => {
     expect(columns([sample(6, 1)], 5000)[0]).toEqual([6]);

@@ -7,14 +7,14 @@ const minSpan = 60 * 1000;
 /** The longest, before it moves along. */
 const maxSpan = 10 * 60 * 1000;
 
-/** Times in seconds, and the values of demand, want and running. */
-export type Columns = [number[], (number | null)[], (number | null)[], (number | null)[]];
+/** Times in seconds, and the values of demand, want, running and forecast. */
+export type Columns = [number[], (number | null)[], (number | null)[], (number | null)[], (number | null)[]];
 
-/** Columns of times in seconds and the three lines, ended by the last values at now. */
+/** Columns of times in seconds and the four lines, ended by the last values at now. */
 export function columns(samples: readonly Sample[], now: number): Columns {
   const end = samples[samples.length - 1];
   const rows = end && end.time < now ? [...samples, { ...end, time: now }] : samples;
-  return [rows.map((s) => s.time / 1000), rows.map((s) => s.demand), rows.map((s) => s.want), rows.map((s) => s.running)];
+  return [rows.map((s) => s.time / 1000), rows.map((s) => s.demand), rows.map((s) => s.want), rows.map((s) => s.running), rows.map((s) => s.forecast)];
 }
 
 /** The time shown: as much as there are samples for, within bounds. */

@@ -96,6 +96,11 @@ describe("the samples of the charts", () => {
   it("keep what is unknown unknown", () => {
     expect(after(at(0, { services: [service("web", { demand: null })] })).samples["web"]?.[0]?.demand).toBeNull();
   });
+  it("have the forecast while it is on", () => {
+    const on = { tasks: 7, reason: "" };
+    const model = after(at(0, { services: [service("web", { forecast: on }), service("mail", { forecast: { ...on, off: "no better" } })] }));
+    expect([model.samples["web"]?.[0]?.forecast, model.samples["mail"]?.[0]?.forecast]).toEqual([7, null]);
+  });
   it("take the server's history under what came since", () => {
     const point = (seconds: number) => ({ at: new Date(noon + seconds * 1000).toISOString(), demand: 1, want: 1, running: 1 });
     const model = after(at(0), at(5), { type: "history", service: "web", points: [point(-60), point(-30), point(0)] });

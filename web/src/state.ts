@@ -12,6 +12,8 @@ export interface Sample {
   demand: number | null;
   want: number | null;
   running: number | null;
+  /** The tasks that the forecast says will be needed; null where it is off. */
+  forecast: number | null;
 }
 
 /** A task that is gone from the cluster and still fades on the page. */
@@ -122,7 +124,7 @@ function withSnapshot(model: Model, snapshot: Snapshot, now: number): Model {
 }
 
 function sampleOf(service: Service, time: number): Sample {
-  return { time, demand: service.demand, want: service.want, running: service.running };
+  return { time, demand: service.demand, want: service.want, running: service.running, forecast: service.forecast?.off ? null : (service.forecast?.tasks ?? null) };
 }
 
 /**
@@ -147,7 +149,7 @@ function trim(samples: Sample[]): Sample[] {
 
 /** Puts the server's history under the samples that came after it. */
 function withHistory(model: Model, service: string, points: Point[]): Model {
-  const past = points.map((p) => ({ time: Date.parse(p.at), demand: p.demand, want: p.want, running: p.running }));
+  const past = points.map((p) => ({ time: Date.parse(p.at), demand: p.demand, want: p.want, running: p.running, forecast: p.forecast ?? null }));
   const last = past[past.length - 1];
   const later = (model.samples[service] ?? []).filter((s) => !last || s.time > last.time);
   return { ...model, samples: { ...model.samples, [service]: trim([...past, ...later]) } };

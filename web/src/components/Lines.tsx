@@ -38,7 +38,7 @@ export function Lines({ name, samples, now, dark }: Props) {
     <figure class="lines" aria-label={`${name} over time: demand ${figure(last?.demand)}, want ${figure(last?.want)}, running ${figure(last?.running)} now`}>
       <div class="plot" data-testid="chart" data-service={name} ref={at} />
       <figcaption aria-hidden="true" data-on={shown !== null}>
-        {shown && `${clock(shown.time)}  demand ${figure(shown.demand)} · want ${figure(shown.want)} · running ${figure(shown.running)}`}
+        {shown && `${clock(shown.time)}  demand ${figure(shown.demand)} · want ${figure(shown.want)} · running ${figure(shown.running)}${shown.forecast === null ? "" : ` · forecast ${figure(shown.forecast)}`}`}
       </figcaption>
     </figure>
   );

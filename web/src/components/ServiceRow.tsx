@@ -73,6 +73,7 @@ function Badges({ service }: { service: Service }) {
       )}
       {service.remainder && <li title="Takes what nobody else wants">remainder</li>}
       {service.cooperative && <li title="Never stopped while it says that it is busy">cooperative</li>}
+      {service.forecast && <li title={service.forecast.reason}>forecast{service.forecast.off && " off"}</li>}
       {service.paused && <li class="warn">paused</li>}
       {service.floor > 0 && (
         <li class="warn" title={service.floorUntil && `Set by hand, until ${clock(service.floorUntil)}`}>
