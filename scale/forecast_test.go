@@ -1,11 +1,13 @@
 package scale_test
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -371,7 +373,7 @@ func TestAPastGivesBackWhatWasPutIn(t *testing.T) {
 }
 
 func TestTheWorldCupIsForeseen(t *testing.T) {
-	rows, err := trace("/work/shared/data/worldcup98-june.csv")
+	rows, err := trace(filepath.Join(cmp.Or(os.Getenv("PLIMSOLL_TRACES"), "../../shared/data"), "worldcup98-june.csv"))
 	if err != nil {
 		t.Skip("the recorded trace is not here: ", err)
 	}
