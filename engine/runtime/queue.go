@@ -48,6 +48,13 @@ func (q *Queue) work() {
 	}
 }
 
+// Busy tells whether anything waits or is being carried out.
+func (q *Queue) Busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.active > 0
+}
+
 // Close drops what waits. Wait returns when what had begun has ended.
 func (q *Queue) Close() {
 	q.mu.Lock()

@@ -197,3 +197,9 @@ type Logs interface {
 type Cleaner interface {
 	Forget(taskID string)
 }
+
+// Prefetcher is the optional ability to get an image ahead of need: it is pulled in
+// the background if it is not there, and kept.
+type Prefetcher interface {
+	Prefetch(image string)
+}

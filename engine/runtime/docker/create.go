@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -18,17 +17,94 @@ import (
 	"plimsoll/engine/runtime/order"
 )
 
-// start creates all containers of the task and starts those that wait for none.
+// start begins a task: what of its images is not there is waited for outside the
+// queue of the starts, so that a slow pull is in no other start's way.
 func (t *task) start() {
 	if t.r.broken != nil {
 		t.fail("CannotCreateContainerError: " + t.r.broken.Error())
 		return
 	}
+	if reason := t.refusal(); reason != "" {
+		t.fail(reason)
+		return
+	}
+	refs := make([]string, len(t.spec.Containers))
+	for i, c := range t.spec.Containers {
+		if refs[i] = c.Image; c.Image == "" {
+			reason := fmt.Sprintf("CannotCreateContainerError: container %q has no image; name one, or use the process runtime, which runs the command", c.Name)
+			t.fail(reason, t.blame(i, reason)...)
+			return
+		}
+	}
+	release := t.r.images.hold(refs)
+	names, at, err := t.r.images.look(refs)
+	if err != nil {
+		release()
+		t.cannotPull(at, err)
+		return
+	}
+	if names != nil {
+		t.make(names)
+		release()
+		return
+	}
+	t.r.spawn(func() { t.pullAll(refs, release) })
+}
+
+// refusal is why a task is not started at all.
+func (t *task) refusal() string {
+	switch bad := order.Check(t.spec.Order()); {
+	case t.wantsStop():
+		return "TaskFailedToStart: it was stopped before it was started"
+	case len(t.spec.Containers) == 0:
+		return "CannotCreateContainerError: the task has no containers"
+	case bad != "":
+		return "TaskFailedToStart: " + bad
+	}
+	if err := t.r.checkSpec(t.spec); err != nil {
+		return "CannotCreateContainerError: " + err.Error()
+	}
+	return ""
+}
+
+// pullAll gets the images that are not there, and has the task go on.
+func (t *task) pullAll(refs []string, release func()) {
+	began := t.r.o.Now()
+	names, at, err := t.r.images.need(refs, t.unwanted)
+	if err != nil {
+		release()
+		t.cannotPull(at, err)
+		return
+	}
+	t.mu.Lock()
+	t.pullBegan, t.pullEnded = began, t.r.o.Now()
+	t.mu.Unlock()
+	t.r.starts.Put(func() {
+		t.make(names)
+		release()
+	})
+}
+
+func (t *task) cannotPull(at int, err error) {
+	if t.r.ctx.Err() != nil {
+		return // whoever adopts it sees that nothing was made
+	}
+	if errors.Is(err, errUnwanted) {
+		t.fail("TaskFailedToStart: " + err.Error())
+		return
+	}
+	reason := "CannotPullContainerError: " + err.Error()
+	t.fail(reason, t.blame(at, reason)...)
+}
+
+// make creates all containers of the task, of the images by the names given, and
+// starts those that wait for none.
+func (t *task) make(images []string) {
 	if t.wantsStop() {
 		t.fail("TaskFailedToStart: it was stopped before it was started")
 		return
 	}
-	reason, states := t.create()
+	reason, states := t.create(images)
 	if t.r.ctx.Err() != nil {
 		return // whoever adopts it sees how far it came
 	}
@@ -49,25 +125,12 @@ func (t *task) start() {
 
 // create makes all containers, each after those that it refers to. It gives the
 // reason if it could not, and whose it is.
-func (t *task) create() (string, []runtime.State) {
-	if len(t.spec.Containers) == 0 {
-		return "CannotCreateContainerError: the task has no containers", nil
-	}
-	ordered := t.spec.Order()
-	if bad := order.Check(ordered); bad != "" {
-		return "TaskFailedToStart: " + bad, nil
-	}
-	if err := t.r.checkSpec(t.spec); err != nil {
-		return "CannotCreateContainerError: " + err.Error(), nil
-	}
-	if reason, at := t.pullAll(); reason != "" {
-		return reason, t.blame(at, reason)
-	}
+func (t *task) create(images []string) (string, []runtime.State) {
 	if err := t.makeVolumes(); err != nil {
 		return "CannotCreateVolumeError: " + err.Error(), nil
 	}
-	for _, i := range order.Sequence(ordered) {
-		if err := t.createContainer(i); err != nil {
+	for _, i := range order.Sequence(t.spec.Order()) {
+		if err := t.createContainer(i, images[i]); err != nil {
 			reason := "CannotCreateContainerError: " + err.Error()
 			return reason, t.blame(i, reason)
 		}
@@ -85,25 +148,9 @@ func (t *task) blame(i int, reason string) []runtime.State {
 	return states
 }
 
-// pullAll gets the images that are not there.
-func (t *task) pullAll() (reason string, at int) {
-	began := t.r.o.Now()
-	for i, c := range t.spec.Containers {
-		if c.Image == "" {
-			return fmt.Sprintf("CannotCreateContainerError: container %q has no image; name one, or use the process runtime, which runs the command", c.Name), i
-		}
-		if err := t.r.pull(c.Image); err != nil {
-			return "CannotPullContainerError: " + err.Error(), i
-		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.pullBegan, t.pullEnded = began, t.r.o.Now()
-	return "", 0
-}
-
-func (t *task) createContainer(i int) error {
+func (t *task) createContainer(i int, image string) error {
 	c := t.spec.Containers[i]
+	c.Image = image
 	config, host, err := t.r.configure(t.spec, c)
 	if err != nil {
 		return err
@@ -152,21 +199,6 @@ func startReason(err error) string {
 		return "DockerTimeoutError: " + err.Error()
 	}
 	return "CannotStartContainerError: " + err.Error()
-}
-
-// pull gets the image if it is not there.
-func (r *Runtime) pull(image string) error {
-	_, err := r.docker.ImageInspect(r.ctx, image)
-	if err == nil || !errdefs.IsNotFound(err) {
-		return err
-	}
-	r.o.Log.Info("an image is being pulled", "image", image)
-	progress, err := r.docker.ImagePull(r.ctx, image, client.ImagePullOptions{})
-	if err != nil {
-		return err
-	}
-	defer progress.Close()
-	return progress.Wait(r.ctx)
 }
 
 // configure is what Docker is told of a container.

@@ -51,6 +51,8 @@ type Options struct {
 	Owner string
 	// Allow is what tasks may have of the machine.
 	Allow runtime.Allow
+	// Images is where images come from and when they go.
+	Images ImageOptions
 	// Starts is how many tasks are started at the same time. 0: 4.
 	Starts int
 	// Now is the clock of the events. nil: time.Now.
@@ -59,8 +61,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Runtime runs tasks in Docker. It is a runtime.Runtime, runtime.Logs and
-// runtime.Cleaner.
+// Runtime runs tasks in Docker. It is a runtime.Runtime, and has all the
+// optional abilities.
 type Runtime struct {
 	o      Options
 	sink   runtime.Sink
@@ -72,6 +74,9 @@ type Runtime struct {
 	work   sync.WaitGroup
 
 	starts *runtime.Queue
+	// removals are done one after the other: many at once would slow starts down.
+	removals *runtime.Queue
+	images   *images
 
 	mu     sync.Mutex
 	tasks  map[string]*task
@@ -125,9 +130,10 @@ func New(o Options, sink runtime.Sink) *Runtime {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Runtime{o: o, sink: sink, tasks: map[string]*task{}, byID: map[string]place{}, starts: runtime.NewQueue(o.Starts)}
+	r := &Runtime{o: o, sink: sink, tasks: map[string]*task{}, byID: map[string]place{}, starts: runtime.NewQueue(o.Starts), removals: runtime.NewQueue(1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.docker, r.broken = connect(o)
+	r.images = newImages(r)
 	return r
 }
 
@@ -159,7 +165,11 @@ func (r *Runtime) Forget(taskID string) {
 		t.over = true
 	}
 	if t.forget() {
-		r.spawn(t.remove)
+		r.removals.Put(func() {
+			if r.giveWay() {
+				t.remove()
+			}
+		})
 	}
 }
 
@@ -169,13 +179,22 @@ func (r *Runtime) Close() error {
 	r.closed = true
 	r.mu.Unlock()
 	r.starts.Close()
+	r.removals.Close()
 	r.cancel()
 	r.starts.Wait()
+	r.removals.Wait()
 	r.work.Wait()
 	if r.docker == nil {
 		return nil
 	}
 	return r.docker.Close()
+}
+
+// Prefetch implements runtime.Prefetcher.
+func (r *Runtime) Prefetch(image string) {
+	if r.broken == nil {
+		r.spawn(func() { r.images.prefetch(image) })
+	}
 }
 
 // Logs implements runtime.Logs.

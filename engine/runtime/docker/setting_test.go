@@ -27,13 +27,16 @@ type bench struct {
 }
 
 func newBench(t *testing.T, allow runtime.Allow) *bench {
+	return openBench(t, docker.Options{Owner: t.Name(), Allow: allow})
+}
+
+func openBench(t *testing.T, o docker.Options) *bench {
 	c := connect(t)
 	b := &bench{t: t, docker: c, events: make(chan runtime.Event, 1000)}
-	owner := t.Name()
-	b.Runtime = docker.New(docker.Options{Owner: owner, Allow: allow}, func(e runtime.Event) { b.events <- e })
+	b.Runtime = docker.New(o, func(e runtime.Event) { b.events <- e })
 	t.Cleanup(func() {
 		b.Close()
-		removeAll(t, c, owner)
+		removeAll(t, c, o.Owner)
 	})
 	if err := b.Adopt(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -72,7 +75,13 @@ func (b *bench) shows(spec runtime.Spec) string {
 	b.Start(spec)
 	b.next(runtime.Started)
 	b.next(runtime.Exited)
-	logs, err := b.Logs(context.Background(), spec.TaskID, "main", false)
+	return b.printed(spec.TaskID)
+}
+
+// printed is what a task has printed.
+func (b *bench) printed(id string) string {
+	b.t.Helper()
+	logs, err := b.Logs(context.Background(), id, "main", false)
 	if err != nil {
 		b.t.Fatal(err)
 	}

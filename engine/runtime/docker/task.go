@@ -26,6 +26,7 @@ type task struct {
 	acting     bool // its containers have been made
 	announced  bool // Started was said
 	stopping   bool
+	unwanted   chan struct{} // closed when it is to be stopped
 	over       bool
 	forgotten  bool
 	silent     bool // no engine knows of it: its events are nobody's
@@ -48,7 +49,7 @@ type end struct {
 }
 
 func newTask(r *Runtime, spec runtime.Spec) *task {
-	return &task{r: r, spec: spec, course: runtime.NewCourse(spec), containers: make([]member, len(spec.Containers))}
+	return &task{r: r, spec: spec, course: runtime.NewCourse(spec), containers: make([]member, len(spec.Containers)), unwanted: make(chan struct{})}
 }
 
 // tell gives an event to the sink. t.mu is held, so events keep their order.
@@ -98,7 +99,7 @@ func (t *task) say() {
 		t.over = true
 		t.tell(t.course.End())
 		if t.forgotten || t.silent {
-			t.r.spawn(t.remove)
+			t.r.removals.Put(t.remove)
 		}
 	case t.course.Up() && !t.announced:
 		t.announced = true
@@ -202,6 +203,7 @@ func (t *task) stop() {
 		return
 	}
 	t.stopping = true
+	close(t.unwanted)
 	t.course.Stop()
 	t.r.spawn(t.goOn)
 }
@@ -230,6 +232,12 @@ func (t *task) forget() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forgotten = true
+	return t.over
+}
+
+func (t *task) isOver() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return t.over
 }
 

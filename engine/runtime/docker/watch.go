@@ -49,6 +49,7 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 		r.adoptStray(ctx, id, containers)
 	}
 	r.spawn(func() { r.watch(since) })
+	r.spawn(r.clean)
 	return nil
 }
 

@@ -134,7 +134,7 @@ func (d *Daemon) end(s os.Signal) error {
 // machine's static busybox as /bin/sh and the like. It is one layer.
 func Import(ctx context.Context, c *client.Client, image string, files map[string][]byte) error {
 	var layer bytes.Buffer
-	if err := writeLayer(&layer, files); err != nil {
+	if err := WriteLayer(&layer, files); err != nil {
 		return err
 	}
 	imported, err := c.ImageImport(ctx, client.ImageImportSource{Source: &layer, SourceName: "-"}, image, client.ImageImportOptions{})
@@ -148,7 +148,8 @@ func Import(ctx context.Context, c *client.Client, image string, files map[strin
 // applets are the names that busybox has in an image.
 var applets = []string{"sh", "cat", "sleep", "httpd", "wget", "hostname", "true", "false", "mkdir"}
 
-func writeLayer(to io.Writer, files map[string][]byte) error {
+// WriteLayer writes the layer of such an image, as a tar.
+func WriteLayer(to io.Writer, files map[string][]byte) error {
 	busybox, err := Busybox()
 	if err != nil {
 		return err
