@@ -34,6 +34,11 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 		open.close()
 		return err
 	}
+	images, err := o.Images.options()
+	if err != nil {
+		open.close()
+		return err
+	}
 	name, err := chooseRuntime(ctx, o.Runtime, nil)
 	if err != nil {
 		open.close()
@@ -48,7 +53,7 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 	given := grant{cluster: o.Cluster, count: o.Hosts, zones: o.Zones, each: o.Each}
 	e, err := startEngine(ctx, &parts, embeddedOptions{
 		state: state, aws: open[onAWS], agent: open[onAgent], endpoint: open.endpoint(run.AWS, o.CertFile),
-		region: o.Region, runtime: name, allow: allow, hosts: given, allowReset: o.AllowReset, log: o.Log,
+		region: o.Region, runtime: name, allow: allow, images: images, prefetch: o.Images.Prefetch, hosts: given, allowReset: o.AllowReset, log: o.Log,
 	})
 	if err != nil {
 		open.close()

@@ -11,6 +11,7 @@ import (
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
 	"plimsoll/engine/runtime"
+	"plimsoll/engine/runtime/docker"
 	"plimsoll/engine/tenants"
 )
 
@@ -39,6 +40,8 @@ type embeddedOptions struct {
 	region    string
 	runtime   string
 	allow     runtime.Allow
+	images    docker.ImageOptions
+	prefetch  []string // images
 	drainTime time.Duration
 	drain     func(context.Context, engine.Drain)
 	arrived   func(queue string)

@@ -49,6 +49,7 @@ type UpOptions struct {
 	// Runtime is "process", "docker", "fake", or "" to choose.
 	Runtime string
 	Allow   AllowOptions
+	Images  ImageOptions
 	// Load replays a traffic curve against the project: Trace names a CSV
 	// file, empty is the built-in curve. LoadFor ends it early; 0 lets it run
 	// to its end, again and again.
@@ -74,6 +75,7 @@ type EngineOptions struct {
 	Each              plimsoll.Resources
 	Runtime           string
 	Allow             AllowOptions
+	Images            ImageOptions
 	// AllowReset has POST /_reset stop and remove everything.
 	AllowReset bool
 	Out        io.Writer

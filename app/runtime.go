@@ -82,11 +82,18 @@ func newRuntimePorts() runtimePorts {
 	return runtimePorts{process: process.NewPorts(process.DefaultFirstPort, process.DefaultLastPort)}
 }
 
+// recorded are the image options, with the world's own record of what was pulled.
+func (o worldOptions) recorded() docker.ImageOptions {
+	images := o.images
+	images.Record = o.dir.path("images.json")
+	return images
+}
+
 // makeRuntime makes a world's runtime by its name.
 func makeRuntime(o worldOptions, ports runtimePorts, sink runtime.Sink) (runtime.Runtime, error) {
 	switch o.runtime {
 	case runtimeDocker:
-		return docker.New(docker.Options{Owner: string(o.dir), Allow: o.allow, Log: o.log}, sink), nil
+		return docker.New(docker.Options{Owner: string(o.dir), Allow: o.allow, Images: o.recorded(), Log: o.log}, sink), nil
 	case runtimeFake:
 		return fake.New(fake.Options{Fate: scripted}, sink), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -168,6 +169,11 @@ func (u *up) start(ctx context.Context) error {
 		u.listeners.close()
 		return err
 	}
+	images, err := u.o.Images.options()
+	if err != nil {
+		u.listeners.close()
+		return err
+	}
 	runtimeName, err := chooseRuntime(ctx, u.o.Runtime, u.project.Services)
 	if err != nil {
 		u.listeners.close()
@@ -177,6 +183,7 @@ func (u *up) start(ctx context.Context) error {
 		state: u.state, aws: u.listeners[onAWS], agent: u.listeners[onAgent],
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
 		region:   u.run.Region, runtime: runtimeName, allow: allow, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
+		images: images, prefetch: slices.Concat(imagesOf(u.project.Services), u.o.Images.Prefetch),
 		drain:   u.drain,
 		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})

@@ -112,6 +112,11 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	if meter, able := w.runtime.(runtime.Meter); able {
 		w.agent.Measure(meter)
 	}
+	if ahead, able := w.runtime.(runtime.Prefetcher); able {
+		for _, image := range o.prefetch {
+			ahead.Prefetch(image)
+		}
+	}
 	return w, w.serve(o)
 }
 

@@ -35,6 +35,7 @@ plimsoll env prints how clients reach it.`,
 	stateFlag(cmd, &o.State)
 	runtimeFlag(cmd, &o.Runtime)
 	allowFlags(cmd, &o.Allow)
+	imageFlags(cmd, &o.Images)
 	flags := cmd.Flags()
 	flags.StringVar(&o.AWS, "aws", app.DefaultAWS, "address of the AWS endpoint")
 	flags.StringVar(&o.Cluster, "cluster", "default", "cluster that the hosts belong to, made if absent")

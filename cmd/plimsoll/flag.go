@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,6 +57,18 @@ func allowFlags(cmd *cobra.Command, to *app.AllowOptions) {
 	flags.StringSliceVar(&to.HostPaths, "allow-host-path", nil, "let tasks in Docker mount this path of the machine, and what is below it; a socket has to be named itself")
 	flags.StringSliceVar(&to.Capabilities, "allow-capability", nil, "let tasks in Docker add this Linux capability, such as SYS_PTRACE")
 	_ = cmd.RegisterFlagCompletionFunc("allow", cobra.FixedCompletions(app.AllowedRights, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// imageFlags adds those about the images of tasks in Docker.
+func imageFlags(cmd *cobra.Command, to *app.ImageOptions) {
+	flags := cmd.Flags()
+	flags.StringVar(&to.Pull, "image-pull", app.PullBehaviors[0], "when tasks in Docker pull their images, as ECS has it: "+strings.Join(app.PullBehaviors, ", "))
+	flags.StringSliceVar(&to.Mirrors, "image-mirror", nil, "registry to ask before docker.io, such as mirror.example:5000, or before another: ghcr.io=mirror.example:5000/ghcr")
+	flags.StringSliceVar(&to.Prefetch, "prefetch", nil, "image to pull ahead of need and to keep (a compose file's are anyway)")
+	flags.DurationVar(&to.MinAge, "image-min-age", time.Hour, "how long a pulled image is unused before it is removed")
+	flags.IntVar(&to.Keep, "image-keep", 0, "keep this many unused images of those that were pulled")
+	flags.StringVar(&to.KeepSize, "image-keep-size", "", "keep unused images while all that were pulled are smaller than this, such as 10GB")
+	_ = cmd.RegisterFlagCompletionFunc("image-pull", cobra.FixedCompletions(app.PullBehaviors, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func checkRuntime(name string) error {

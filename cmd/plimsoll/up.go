@@ -49,6 +49,7 @@ start finds its state again.`,
 	stateFlag(cmd, &o.State)
 	runtimeFlag(cmd, &o.Runtime)
 	allowFlags(cmd, &o.Allow)
+	imageFlags(cmd, &o.Images)
 	flags := cmd.Flags()
 	flags.StringVar(&o.Router, "router", app.DefaultRouter, "address of the router")
 	flags.StringVar(&o.UI, "ui", app.DefaultUI, "address of the dashboard and the REST API")
