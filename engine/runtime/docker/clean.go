@@ -17,7 +17,8 @@ import (
 type Cleaning struct {
 	// Every is the time between two cycles. 0: 30 min; below 0: never.
 	Every time.Duration
-	// KeepStopped is how long the containers of a stopped task are kept. 0: 3 h.
+	// KeepStopped is how long the containers of a stopped task are kept, if they
+	// are not forgotten before (which the engine does with the task). 0: 3 h.
 	KeepStopped time.Duration
 	// MaxStopped is of how many stopped tasks containers are kept; the oldest go
 	// first. 0: 100.
