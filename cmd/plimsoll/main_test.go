@@ -109,11 +109,12 @@ func TestUpHandsItsFlagsToTheProgram(t *testing.T) {
 	var got app.UpOptions
 	c := &console{programs: Programs{Up: func(_ context.Context, o app.UpOptions) error { got = o; return nil }}}
 	typedOK(t, c, "up", "-f", "shop.yaml", "--state", "s", "--router", "127.0.0.1:1", "--ui", "127.0.0.1:2", "--aws", "127.0.0.1:3",
-		"--runtime", "fake", "--load", "--trace", "t.csv", "--load-for", "90s", "--token-file", file)
+		"--runtime", "fake", "--image-mirror", "127.0.0.1:5000", "--load", "--trace", "t.csv", "--load-for", "90s", "--token-file", file)
 	got.Out, got.Log = nil, nil
 	want := app.UpOptions{
 		File: "shop.yaml", State: "s", Router: "127.0.0.1:1", UI: "127.0.0.1:2", AWS: "127.0.0.1:3", Runtime: "fake", Edge: app.EdgeOptions{AccessFormat: "json"},
-		Load: true, Trace: "t.csv", LoadFor: 90 * time.Second, Token: "secret", Version: "v1.2.3",
+		Images: app.ImageOptions{Pull: "prefer-cached", Mirrors: []string{"127.0.0.1:5000"}, MinAge: time.Hour},
+		Load:   true, Trace: "t.csv", LoadFor: 90 * time.Second, Token: "secret", Version: "v1.2.3",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
