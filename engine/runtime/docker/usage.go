@@ -23,6 +23,9 @@ func (r *Runtime) Usage(ctx context.Context, taskID string) ([]runtime.Usage, er
 		return nil, fmt.Errorf("task %q: %w", taskID, errors.Join(fs.ErrNotExist, r.broken))
 	}
 	ids := t.runningIDs()
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("task %q does not run: %w", taskID, fs.ErrNotExist)
+	}
 	var all []runtime.Usage
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
 		s, err := r.sample(ctx, ids[name])
