@@ -129,9 +129,6 @@ func paced(t compose.Trigger) bool {
 
 // maxAge is when a reading has gone stale, 0 for the loop's default.
 func maxAge(t compose.Trigger) time.Duration {
-	if paced(t) {
-		return 3 * mostPoll
-	}
 	switch t.Parameters.(type) {
 	case *compose.CPU, *compose.Memory:
 		return max(3*t.Interval, 4*usage.MostRest)

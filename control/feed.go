@@ -145,13 +145,17 @@ func (f *feed) reading(now time.Time) scale.Reading {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := scale.Reading{Value: f.sample.Value, Detail: f.sample.Detail, At: f.readAt}
+	good := f.from.MaxAge
+	if f.due.After(f.readAt) {
+		good += f.due.Sub(f.readAt) // the source itself has it that nothing changes before
+	}
 	switch age := now.Sub(f.readAt); {
 	case f.err != nil:
 		r.Problem = f.err.Error()
 	case f.readAt.IsZero():
 		r.Problem = noReading
-	case age > f.from.MaxAge:
-		r.Problem = fmt.Sprintf("the last reading is %s old, and good for %s", age.Round(time.Second), f.from.MaxAge)
+	case age > good:
+		r.Problem = fmt.Sprintf("the last reading is %s old, and good for %s", age.Round(time.Second), good)
 	default:
 		r.Known = true
 	}

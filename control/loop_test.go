@@ -510,12 +510,25 @@ func TestASourceMaySayItselfWhenItIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, g := newCluster(10, "web"), newGauge(2)
 		s := service("web", 1, 9, paced{mute{g}, 7 * time.Second}, 0)
-		s.Sources[0].MaxAge = time.Minute
 		l := newLoop(t, control.Options{Platform: c, Services: []control.Service{s}})
 		running(t, l)
 		time.Sleep(36 * time.Second)
 		if n := g.count(); n != 6 {
 			t.Errorf("read %d times in 36 s, want at once and then every 7 s", n)
+		}
+	})
+}
+
+func TestAReadingIsGoodUntilItsSourceIsDueAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := service("web", 1, 9, paced{mute{newGauge(2)}, time.Hour}, 0)
+		l := newLoop(t, control.Options{Platform: newCluster(10, "web"), Services: []control.Service{s}})
+		running(t, l)
+		time.Sleep(59 * time.Minute)
+		for _, e := range l.Events(0) {
+			if e.Kind == control.EventDemandFailed {
+				t.Errorf("a schedule that changes in an hour: %s", e.Message)
+			}
 		}
 	})
 }
