@@ -20,6 +20,7 @@ var deviations = map[string]string{
 	"Sends invalid connection preface":                                                               "without TLS it is a bad request of HTTP/1.1: 400, and the end of the connection",
 	"Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE":                      "the connection is ended with GOAWAY; an answer under way may come before",
 	"closed: Sends a HEADERS frame after sending RST_STREAM frame":                                   "not answered with STREAM_CLOSED, but no second request begins",
+	"half closed (remote): Sends a HEADERS frame":                                                    "the connection is ended; the answer to the first request may come before",
 	"closed: Sends a HEADERS frame":                                                                  "not answered with STREAM_CLOSED, but no second request begins",
 	"Sends an invalid PING frame for connection close":                                               "GOAWAY is sent, and the connection stays open a second for the client to read it",
 	"Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE":                                          "a setting that comes twice in one frame ends the connection",

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,21 @@ import (
 
 // post is a queue that fails as it is told to.
 type post struct {
+	mu   sync.Mutex
 	got  []string
 	fail []error
 }
 
+// read is what has been delivered until now.
+func (p *post) read() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
+}
+
 func (p *post) send(_, _ string, bodies []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.fail) > 0 {
 		err := p.fail[0]
 		p.fail = p.fail[1:]
@@ -93,8 +104,8 @@ func TestWhatWasDurableIsDeliveredInOrderAfterACrash(t *testing.T) {
 	cancel()
 	<-done
 	want := strings.Fields("0 1 2 3 4 5 6 7 8 9 10 11 12")
-	if !slices.Equal(p.got, want) {
-		t.Errorf("got %v, want %v", p.got, want)
+	if !slices.Equal(p.read(), want) {
+		t.Errorf("got %v, want %v", p.read(), want)
 	}
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
@@ -119,20 +130,23 @@ func TestAQueueThatFailsIsTriedAgainAndOneThatIsGoneIsNot(t *testing.T) {
 		go b.Run(t.Context())
 		b.Durable(b.Add(time.Now(), []Event{change(1), change(2)}))
 		synctest.Wait()
-		if len(p.got) != 0 {
-			t.Errorf("delivered at once: %v", p.got)
+		if len(p.read()) != 0 {
+			t.Errorf("delivered at once: %v", p.read())
 		}
 		time.Sleep(time.Second)
-		if !slices.Equal(p.got, []string{"1", "2"}) {
-			t.Errorf("after a second: %v", p.got)
+		synctest.Wait()
+		if !slices.Equal(p.read(), []string{"1", "2"}) {
+			t.Errorf("after a second: %v", p.read())
 		}
+		p.mu.Lock()
 		p.fail = []error{fmt.Errorf("%w: q", ErrNoQueue)}
+		p.mu.Unlock()
 		b.Durable(b.Add(time.Now(), []Event{change(3)}))
 		synctest.Wait()
 		b.Durable(b.Add(time.Now(), []Event{change(4)}))
 		synctest.Wait()
-		if !slices.Equal(p.got, []string{"1", "2", "4"}) {
-			t.Errorf("after the queue was gone: %v", p.got)
+		if !slices.Equal(p.read(), []string{"1", "2", "4"}) {
+			t.Errorf("after the queue was gone: %v", p.read())
 		}
 	})
 }

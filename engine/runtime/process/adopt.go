@@ -25,14 +25,18 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 	if err != nil {
 		return fmt.Errorf("process runtime: %w", err)
 	}
+	// A known task may be over before the strays are looked at, and be asked for
+	// again: it is never one of them.
+	named := make(map[string]bool, len(known))
 	for _, spec := range known {
+		named[spec.TaskID] = true
 		r.adopt(newTask(r, spec))
 	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !e.IsDir() || !validID(e.Name()) || r.task(e.Name()) != nil {
+		if !e.IsDir() || !validID(e.Name()) || named[e.Name()] {
 			continue
 		}
 		r.adoptStray(e.Name())
