@@ -68,11 +68,11 @@ func serviceSpec(project *compose.Project, s compose.Service) platform.ServiceSp
 			Ports:       ports,
 			StopTimeout: s.StopTimeout,
 
-			HealthCheck:     (*platform.HealthCheck)(s.HealthCheck),
+			HealthCheck:     s.HealthCheck,
 			AddCapabilities: s.CapAdd, DropCapabilities: s.CapDrop, Init: s.Init, ReadOnlyRoot: s.ReadOnly,
-			Ulimits: converted(s.Ulimits, func(u compose.Ulimit) platform.Ulimit { return platform.Ulimit(u) }),
-			Tmpfs:   converted(s.Tmpfs, func(t compose.Tmpfs) platform.Tmpfs { return platform.Tmpfs(t) }),
-			Mounts:  converted(s.Mounts, func(m compose.Mount) platform.Mount { return platform.Mount(m) }),
+			Ulimits: s.Ulimits,
+			Tmpfs:   s.Tmpfs,
+			Mounts:  s.Mounts,
 		},
 		TaskRoleARN: taskRole,
 		Tags: map[string]string{
@@ -80,13 +80,4 @@ func serviceSpec(project *compose.Project, s compose.Service) platform.ServiceSp
 			plimsoll.TagProject:  project.Name,
 		},
 	}
-}
-
-// converted is nil for an empty list.
-func converted[A, B any](list []A, to func(A) B) []B {
-	var all []B
-	for _, a := range list {
-		all = append(all, to(a))
-	}
-	return all
 }

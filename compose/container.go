@@ -10,47 +10,16 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/go-units"
+
+	"plimsoll"
 )
-
-// HealthCheck is a service's healthcheck. Zero is the platform's own default.
-type HealthCheck struct {
-	// Command begins with CMD or CMD-SHELL.
-	Command                        []string
-	Interval, Timeout, StartPeriod time.Duration // whole seconds
-	Retries                        int
-}
-
-// Ulimit bounds a resource of a container; -1 is no bound.
-type Ulimit struct {
-	Name       string
-	Soft, Hard int64
-}
-
-// Tmpfs is a file system in memory, of Size MiB.
-type Tmpfs struct {
-	Path    string
-	Size    int64
-	Options []string
-}
-
-// Mount is a volume at a path of the container. Volume names one that outlives
-// the tasks and is shared by them, HostPath a path of the machine; with neither
-// it is the task's own.
-type Mount struct {
-	Volume, HostPath, Path string
-	ReadOnly               bool
-	// External volumes are there already.
-	External bool
-	Driver   string
-	Options  map[string]string
-}
 
 // container reads what surrounds the container.
 func (r *report) container(e entry, from types.ServiceConfig, parsed *types.Project, s *Service) {
 	s.HealthCheck = r.healthCheck(e.value.get("healthcheck"), from.HealthCheck)
 	for _, name := range slices.Sorted(maps.Keys(from.Ulimits)) {
 		u := from.Ulimits[name]
-		limit := Ulimit{Name: name, Soft: int64(u.Soft), Hard: int64(u.Hard)}
+		limit := plimsoll.Ulimit{Name: name, Soft: int64(u.Soft), Hard: int64(u.Hard)}
 		if u.Single != 0 || u.Soft == 0 && u.Hard == 0 {
 			limit.Soft, limit.Hard = int64(u.Single), int64(u.Single)
 		}
@@ -86,11 +55,11 @@ func capabilities(names []string) []string {
 	return all
 }
 
-func (r *report) healthCheck(n *node, h *types.HealthCheckConfig) *HealthCheck {
+func (r *report) healthCheck(n *node, h *types.HealthCheckConfig) *plimsoll.HealthCheck {
 	if n == nil || h == nil || h.Disable || len(h.Test) == 0 || h.Test[0] == "NONE" {
 		return nil
 	}
-	made := &HealthCheck{Command: h.Test}
+	made := &plimsoll.HealthCheck{Command: h.Test}
 	for _, f := range []struct {
 		key       string
 		from      *types.Duration
@@ -126,7 +95,7 @@ func (r *report) tmpfs(n *node, list []string, s *Service) {
 			at = n.items[i]
 		}
 		path, options, _ := strings.Cut(text, ":")
-		made := Tmpfs{Path: path}
+		made := plimsoll.Tmpfs{Path: path}
 		for option := range strings.SplitSeq(options, ",") {
 			size, sized := strings.CutPrefix(option, "size=")
 			switch {
@@ -155,7 +124,7 @@ func (r *report) volumes(n *node, from types.ServiceConfig, parsed *types.Projec
 		if len(n.items) == len(from.Volumes) {
 			at = n.items[i]
 		}
-		m := Mount{Path: v.Target, ReadOnly: v.ReadOnly}
+		m := plimsoll.Mount{Path: v.Target, ReadOnly: v.ReadOnly}
 		if !strings.HasPrefix(v.Target, "/") {
 			r.at(at, "the path %q in the container is not absolute", v.Target)
 		}
@@ -172,7 +141,7 @@ func (r *report) volumes(n *node, from types.ServiceConfig, parsed *types.Projec
 				r.at(at, "a tmpfs needs a size: tmpfs: {size: 64m}")
 				continue
 			}
-			s.Tmpfs = append(s.Tmpfs, Tmpfs{Path: v.Target, Size: mebibytes(int64(v.Tmpfs.Size))})
+			s.Tmpfs = append(s.Tmpfs, plimsoll.Tmpfs{Path: v.Target, Size: mebibytes(int64(v.Tmpfs.Size))})
 			continue
 		default:
 			r.at(at, "a volume of the type %q is not supported; allowed: bind, volume, tmpfs", v.Type)
@@ -183,7 +152,7 @@ func (r *report) volumes(n *node, from types.ServiceConfig, parsed *types.Projec
 
 // namedVolume fills in what the top level says of a volume; one without a name is
 // the task's own.
-func (r *report) namedVolume(at *node, name string, parsed *types.Project, m *Mount) {
+func (r *report) namedVolume(at *node, name string, parsed *types.Project, m *plimsoll.Mount) {
 	if name == "" {
 		return
 	}

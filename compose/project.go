@@ -57,11 +57,11 @@ type Service struct {
 	// the file names none.
 	Reserved    plimsoll.Resources
 	Ports       []Port
-	StopTimeout time.Duration // stop_grace_period; 0: the default
-	HealthCheck *HealthCheck  `json:",omitzero"`
-	Ulimits     []Ulimit      `json:",omitzero"`
-	Tmpfs       []Tmpfs       `json:",omitzero"`
-	Mounts      []Mount       `json:",omitzero"`
+	StopTimeout time.Duration         // stop_grace_period; 0: the default
+	HealthCheck *plimsoll.HealthCheck `json:",omitzero"`
+	Ulimits     []plimsoll.Ulimit     `json:",omitzero"`
+	Tmpfs       []plimsoll.Tmpfs      `json:",omitzero"`
+	Mounts      []plimsoll.Mount      `json:",omitzero"`
 	// CapAdd and CapDrop are Linux capabilities without CAP_.
 	CapAdd   []string `json:",omitzero"`
 	CapDrop  []string `json:",omitzero"`

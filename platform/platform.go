@@ -118,49 +118,16 @@ type ContainerSpec struct {
 	// StopTimeout is the time between SIGTERM and SIGKILL; 0 is the platform's
 	// default (30 s on ECS).
 	StopTimeout time.Duration
-	HealthCheck *HealthCheck `json:",omitzero"`
-	Ulimits     []Ulimit     `json:",omitzero"`
-	Tmpfs       []Tmpfs      `json:",omitzero"`
-	Mounts      []Mount      `json:",omitzero"`
+	HealthCheck *plimsoll.HealthCheck `json:",omitzero"`
+	Ulimits     []plimsoll.Ulimit     `json:",omitzero"`
+	Tmpfs       []plimsoll.Tmpfs      `json:",omitzero"`
+	Mounts      []plimsoll.Mount      `json:",omitzero"`
 	// AddCapabilities and DropCapabilities are Linux's, without CAP_.
 	AddCapabilities  []string `json:",omitzero"`
 	DropCapabilities []string `json:",omitzero"`
 	// Init asks for a process 1 that reaps orphans; nil is the platform's default.
 	Init         *bool `json:",omitzero"`
 	ReadOnlyRoot bool  `json:",omitzero"`
-}
-
-// HealthCheck is run in the container and says by 0 that it is healthy. Zero is
-// the platform's default.
-type HealthCheck struct {
-	Command                        []string // CMD or CMD-SHELL first
-	Interval, Timeout, StartPeriod time.Duration
-	Retries                        int
-}
-
-// Ulimit bounds a resource of a container; -1 is no bound.
-type Ulimit struct {
-	Name       string
-	Soft, Hard int64
-}
-
-// Tmpfs is a file system in memory, of Size MiB.
-type Tmpfs struct {
-	Path    string
-	Size    int64
-	Options []string
-}
-
-// Mount is a volume at a path of the container: Volume is the name of one that
-// is shared and outlives the tasks, HostPath a path of the host; with neither it
-// is the task's own.
-type Mount struct {
-	Volume, HostPath, Path string
-	ReadOnly               bool
-	// External volumes are there already.
-	External bool
-	Driver   string
-	Options  map[string]string
 }
 
 // PortSpec is a port of a container; HostPort 0 is dynamic.

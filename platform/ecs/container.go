@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"plimsoll"
 	"plimsoll/platform"
 )
 
@@ -48,7 +49,7 @@ func wholeSeconds(d time.Duration) *int32 {
 
 // mountsOf gives a volume for each mount. The same shared volume at two paths is
 // one volume.
-func mountsOf(mounts []platform.Mount) (volumes []types.Volume, points []types.MountPoint) {
+func mountsOf(mounts []plimsoll.Mount) (volumes []types.Volume, points []types.MountPoint) {
 	shared := map[string]bool{}
 	for i, m := range mounts {
 		name := fmt.Sprintf("volume-%d", i)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"plimsoll/platform"
+	"plimsoll"
 	"plimsoll/platform/ecs"
 )
 
@@ -15,11 +15,11 @@ func TestTheSettingOfTheContainerIsRegistered(t *testing.T) {
 	yes := true
 	spec := webSpec()
 	c := &spec.Container
-	c.HealthCheck = &platform.HealthCheck{Command: []string{"CMD", "ok"}, Interval: 10 * time.Second, Retries: 2}
-	c.Ulimits = []platform.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}}
-	c.Tmpfs = []platform.Tmpfs{{Path: "/tmp", Size: 64, Options: []string{"noexec"}}}
+	c.HealthCheck = &plimsoll.HealthCheck{Command: []string{"CMD", "ok"}, Interval: 10 * time.Second, Retries: 2}
+	c.Ulimits = []plimsoll.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}}
+	c.Tmpfs = []plimsoll.Tmpfs{{Path: "/tmp", Size: 64, Options: []string{"noexec"}}}
 	c.AddCapabilities, c.DropCapabilities, c.Init, c.ReadOnlyRoot = []string{"NET_RAW"}, []string{"ALL"}, &yes, true
-	c.Mounts = []platform.Mount{
+	c.Mounts = []plimsoll.Mount{
 		{Volume: "shop_data", Path: "/data"}, {Volume: "shop_data", Path: "/again", ReadOnly: true}, {HostPath: "/srv", Path: "/srv"}, {Path: "/scratch"},
 		{Volume: "kept", Path: "/kept", External: true, Driver: "local", Options: map[string]string{"type": "nfs"}},
 	}
