@@ -14,12 +14,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
 	"plimsoll"
 )
 
 // ec2Query asks EC2 by its Query API: its SDK client takes minutes and gigabytes
-// to compile, for one operation.
+// to compile, for two operations.
 type ec2Query struct {
 	endpoint string
 	cfg      aws.Config
@@ -62,6 +63,35 @@ func (q *ec2Query) typeResources(ctx context.Context, name string, timeout time.
 		result.GPU += gpu.Count
 	}
 	return result, nil
+}
+
+// templateType asks which instance type a launch template's version launches; "" where
+// it names none (it may name requirements that a type has to meet).
+func (q *ec2Query) templateType(ctx context.Context, template types.LaunchTemplateSpecification, timeout time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	form, name := url.Values{"Action": {"DescribeLaunchTemplateVersions"}}, aws.ToString(template.LaunchTemplateName)
+	if id := aws.ToString(template.LaunchTemplateId); id != "" {
+		form.Set("LaunchTemplateId", id)
+		name = id
+	} else {
+		form.Set("LaunchTemplateName", name)
+	}
+	version := aws.ToString(template.Version)
+	if version == "" {
+		version = "$Default" // as Auto Scaling takes it
+	}
+	form.Set("LaunchTemplateVersion.1", version)
+	var answer struct {
+		Types []string `xml:"launchTemplateVersionSet>item>launchTemplateData>instanceType"`
+	}
+	if err := q.ask(ctx, form, &answer); err != nil {
+		return "", fmt.Errorf("launch template %q, version %q: %w", name, version, err)
+	}
+	if len(answer.Types) == 0 {
+		return "", nil
+	}
+	return answer.Types[0], nil
 }
 
 // ask sends one signed request.

@@ -217,17 +217,29 @@ func (c *Cluster) hostTypes(ctx context.Context, g *scalingtypes.AutoScalingGrou
 	return result, nil
 }
 
-// typesOf are the instance types of a group: its policy's, or its launch
-// configuration's, and those of its instances.
+// typesOf are the instance types of a group: those that its policy, its launch
+// template or its launch configuration names, and those of its instances.
 func (c *Cluster) typesOf(ctx context.Context, g *scalingtypes.AutoScalingGroup) ([]string, error) {
 	var kinds []string
+	template := g.LaunchTemplate
 	if p := g.MixedInstancesPolicy; p != nil && p.LaunchTemplate != nil {
+		template = p.LaunchTemplate.LaunchTemplateSpecification
 		for _, o := range p.LaunchTemplate.Overrides {
 			kinds = append(kinds, aws.ToString(o.InstanceType))
 		}
 	}
 	for _, i := range g.Instances {
 		kinds = append(kinds, aws.ToString(i.InstanceType))
+	}
+	kinds = slices.DeleteFunc(kinds, func(name string) bool { return name == "" })
+	// What a group launches from is asked only where nothing else tells: a group at
+	// zero that names one type.
+	if len(kinds) == 0 && template != nil {
+		kind, err := c.ec2.templateType(ctx, *template, c.timeout)
+		if err != nil {
+			return nil, err
+		}
+		kinds = append(kinds, kind)
 	}
 	if name := aws.ToString(g.LaunchConfigurationName); len(kinds) == 0 && name != "" {
 		out, err := scaled(ctx, c, c.scaling.DescribeLaunchConfigurations, &autoscaling.DescribeLaunchConfigurationsInput{LaunchConfigurationNames: []string{name}})
