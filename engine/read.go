@@ -2,8 +2,10 @@ package engine
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
+	"sort"
 
 	"plimsoll"
 )
@@ -130,6 +132,36 @@ func (m *Machine) Tasks(cluster string) []*Task {
 		return nil
 	}
 	return entities(c.tasks)
+}
+
+// TasksAfter are the tasks of a cluster that were created after the one with a Seq
+// (0: all), in the order of their creation, stopped ones included.
+func (m *Machine) TasksAfter(cluster string, seq uint64) iter.Seq[*Task] {
+	return func(yield func(*Task) bool) {
+		c := m.findCluster(cluster)
+		if c == nil {
+			return
+		}
+		yieldAfter(c.tasks, seq, yield)
+	}
+}
+
+// ServiceTasksAfter are those of a service that have not stopped.
+func (m *Machine) ServiceTasksAfter(cluster, service string, seq uint64) iter.Seq[*Task] {
+	return func(yield func(*Task) bool) {
+		if s := m.lookService(cluster, service); s != nil {
+			yieldAfter(s.tasks, seq, yield)
+		}
+	}
+}
+
+func yieldAfter(tasks []*task, seq uint64, yield func(*Task) bool) {
+	first := sort.Search(len(tasks), func(i int) bool { return tasks[i].Seq > seq })
+	for _, t := range tasks[first:] {
+		if !yield(t.Task) {
+			return
+		}
+	}
 }
 
 // ServiceTasks are the tasks of a service that have not stopped, in the order

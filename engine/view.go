@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"iter"
+
 	"plimsoll"
 	"plimsoll/place/query"
 )
@@ -33,6 +35,10 @@ type View interface {
 	Tasks(cluster string) []*Task
 	// ServiceTasks are the tasks of a service that have not stopped.
 	ServiceTasks(cluster, service string) []*Task
+	// TasksAfter and ServiceTasksAfter are those of them with a greater Seq, to be
+	// read within the call that gives the view.
+	TasksAfter(cluster string, seq uint64) iter.Seq[*Task]
+	ServiceTasksAfter(cluster, service string, seq uint64) iter.Seq[*Task]
 	// Task finds a task by id or ARN; an empty cluster searches all.
 	Task(cluster, ref string) (*Task, bool)
 	Instances(cluster string) []*ContainerInstance

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"hash/fnv"
+	"iter"
 	"slices"
 	"sort"
 	"strconv"
@@ -49,6 +50,26 @@ func Page[T any](items []T, key func(T) string, p Paging) ([]T, string, error) {
 		return slices.Clip(items[start:]), "", nil
 	}
 	return slices.Clip(items[start:end]), writeToken(p.List, key(items[end-1])), nil
+}
+
+// PageFrom is Page for a list that is too long to be made for one page of it: from
+// gives the items after a key ("" from the first on), in the order of their keys.
+func PageFrom[T any](from func(after string) iter.Seq[T], key func(T) string, p Paging) ([]T, string, error) {
+	after := ""
+	if p.Token != "" {
+		var err error
+		if after, err = readToken(p.List, p.Token); err != nil {
+			return nil, "", err
+		}
+	}
+	var items []T
+	for item := range from(after) {
+		if len(items) == p.Max {
+			return items, writeToken(p.List, key(items[p.Max-1])), nil
+		}
+		items = append(items, item)
+	}
+	return items, "", nil
 }
 
 func writeToken(list, after string) string {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	goruntime "runtime"
@@ -229,14 +230,35 @@ func count(what string, names []string, most int) error {
 
 // page gives one page of a listing.
 func page[T any](items []T, key func(T) string, p awsapi.Paging, maxResults *int32, usual int, token *string) ([]T, *string, error) {
+	if err := asked(&p, maxResults, usual, token); err != nil {
+		return nil, nil, err
+	}
+	got, next, err := awsapi.Page(items, key, p)
+	return paged(got, next, err, p)
+}
+
+// pageFrom is page for a list of which only the page is looked at.
+func pageFrom[T any](from func(after string) iter.Seq[T], key func(T) string, p awsapi.Paging, maxResults *int32, usual int, token *string) ([]T, *string, error) {
+	if err := asked(&p, maxResults, usual, token); err != nil {
+		return nil, nil, err
+	}
+	got, next, err := awsapi.PageFrom(from, key, p)
+	return paged(got, next, err, p)
+}
+
+// asked puts what the client asks into the paging.
+func asked(p *awsapi.Paging, maxResults *int32, usual int, token *string) error {
 	p.Max, p.Token = usual, value(token)
 	if maxResults != nil {
 		p.Max = int(*maxResults)
 	}
 	if p.Max < 1 || p.Max > 100 {
-		return nil, nil, awsapi.Refuse(codeInvalid, "maxResults %d is invalid: 1 to 100 is allowed.", p.Max)
+		return awsapi.Refuse(codeInvalid, "maxResults %d is invalid: 1 to 100 is allowed.", p.Max)
 	}
-	got, next, err := awsapi.Page(items, key, p)
+	return nil
+}
+
+func paged[T any](got []T, next string, err error, p awsapi.Paging) ([]T, *string, error) {
 	if err != nil {
 		return nil, nil, awsapi.Refuse(codeInvalid, "Invalid token %q: it is not one that this listing gave with these filters.", p.Token)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -42,53 +43,69 @@ func (a *api) listTasks(_ context.Context, _ *awsapi.Call, in *ecs.ListTasksInpu
 	if !slices.Contains(desired.Values(), desired) {
 		return nil, awsapi.Refuse(codeInvalid, "desiredStatus %q is invalid: %v are allowed.", desired, desired.Values())
 	}
-	var list []*engine.Task
-	listing := ""
+	out := &ecs.ListTasksOutput{TaskArns: []string{}}
 	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
-		f := taskFilter{
-			family: value(in.Family), startedBy: value(in.StartedBy),
-			launchType: string(in.LaunchType), desired: string(desired),
+		f, err := newTaskFilter(v, c, in)
+		if err != nil {
+			return err
 		}
-		if name := value(in.ServiceName); name != "" {
-			s, ok := v.Service(c.Name, name)
-			if !ok {
-				return awsapi.Refuse(codeServiceNotFound, "Service not found.")
-			}
-			f.service = s.Name
+		f.desired = string(desired)
+		p := awsapi.Paging{List: fmt.Sprintf("ListTasks %q %+v", c.Name, f)}
+		got, next, err := pageFrom(f.tasks(v, c.Name), taskKey, p, in.MaxResults, 100, in.NextToken)
+		if err != nil {
+			return err
 		}
-		if name := value(in.ContainerInstance); name != "" {
-			i, ok := v.Instance(c.Name, name)
-			if !ok {
-				return awsapi.Refuse(codeInvalid, "Container instance %q not found in the cluster %q.", name, c.Name)
-			}
-			f.instance = i.ARN
+		for _, t := range got {
+			out.TaskArns = append(out.TaskArns, t.ARN)
 		}
-		listing = fmt.Sprintf("ListTasks %q %+v", c.Name, f)
-		tasks := v.Tasks(c.Name)
-		if f.service != "" && desired == types.DesiredStatusRunning {
-			tasks = v.ServiceTasks(c.Name, f.service) // the stopped ones are not asked for
-		}
-		for _, t := range tasks {
-			if f.matches(t) {
-				list = append(list, t)
-			}
-		}
+		out.NextToken = next
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	got, next, err := page(list, func(t *engine.Task) string { return fmt.Sprintf("%020d", t.Seq) },
-		awsapi.Paging{List: listing}, in.MaxResults, 100, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ecs.ListTasksOutput{TaskArns: []string{}, NextToken: next}
-	for _, t := range got {
-		out.TaskArns = append(out.TaskArns, t.ARN)
-	}
 	return out, nil
 }
+
+// newTaskFilter finds what ListTasks names, but for the desired status.
+func newTaskFilter(v engine.View, c *engine.Cluster, in *ecs.ListTasksInput) (taskFilter, error) {
+	f := taskFilter{family: value(in.Family), startedBy: value(in.StartedBy), launchType: string(in.LaunchType)}
+	if name := value(in.ServiceName); name != "" {
+		s, ok := v.Service(c.Name, name)
+		if !ok {
+			return f, awsapi.Refuse(codeServiceNotFound, "Service not found.")
+		}
+		f.service = s.Name
+	}
+	if name := value(in.ContainerInstance); name != "" {
+		i, ok := v.Instance(c.Name, name)
+		if !ok {
+			return f, awsapi.Refuse(codeInvalid, "Container instance %q not found in the cluster %q.", name, c.Name)
+		}
+		f.instance = i.ARN
+	}
+	return f, nil
+}
+
+// tasks gives what the filter lets through after a key of taskKey.
+func (f taskFilter) tasks(v engine.View, cluster string) func(after string) iter.Seq[*engine.Task] {
+	return func(after string) iter.Seq[*engine.Task] {
+		seq, _ := strconv.ParseUint(after, 10, 64) // "" is 0, the first
+		tasks := v.TasksAfter(cluster, seq)
+		if f.service != "" && f.desired == string(types.DesiredStatusRunning) {
+			tasks = v.ServiceTasksAfter(cluster, f.service, seq) // the stopped ones are not asked for
+		}
+		return func(yield func(*engine.Task) bool) {
+			for t := range tasks {
+				if f.matches(t) && !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func taskKey(t *engine.Task) string { return strconv.FormatUint(t.Seq, 10) }
 
 func (a *api) describeTasks(_ context.Context, _ *awsapi.Call, in *ecs.DescribeTasksInput) (*ecs.DescribeTasksOutput, error) {
 	if err := count("Tasks", in.Tasks, 100); err != nil {
