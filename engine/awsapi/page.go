@@ -53,8 +53,9 @@ func Page[T any](items []T, key func(T) string, p Paging) ([]T, string, error) {
 }
 
 // PageFrom is Page for a list that is too long to be made for one page of it: from
-// gives the items after a key ("" from the first on), in the order of their keys.
-func PageFrom[T any](from func(after string) iter.Seq[T], key func(T) string, p Paging) ([]T, string, error) {
+// gives the items after a key ("" from the first on), in the order of their keys, or
+// ErrBadToken for what is no key of the list.
+func PageFrom[T any](from func(after string) (iter.Seq[T], error), key func(T) string, p Paging) ([]T, string, error) {
 	after := ""
 	if p.Token != "" {
 		var err error
@@ -62,8 +63,12 @@ func PageFrom[T any](from func(after string) iter.Seq[T], key func(T) string, p 
 			return nil, "", err
 		}
 	}
+	rest, err := from(after)
+	if err != nil {
+		return nil, "", err
+	}
 	var items []T
-	for item := range from(after) {
+	for item := range rest {
 		if len(items) == p.Max {
 			return items, writeToken(p.List, key(items[p.Max-1])), nil
 		}

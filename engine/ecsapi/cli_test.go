@@ -19,8 +19,12 @@ func (s *stand) cli(args ...string) (map[string]any, string, error) {
 	// Version 1 does not read AWS_ENDPOINT_URL for `aws sqs`.
 	c := exec.CommandContext(s.t.Context(), "aws", append([]string{"--endpoint-url", s.url, "--output", "json"}, args...)...)
 	home := s.t.TempDir()
+	// The CLI asks for nothing of `execute-command` before it has found its plugin.
+	if err := os.WriteFile(filepath.Join(home, "session-manager-plugin"), []byte("#!/bin/sh\n"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
 	c.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "AWS_CONFIG_FILE=" + filepath.Join(home, "none"),
+		"PATH=" + os.Getenv("PATH") + ":" + home, "HOME=" + home, "AWS_CONFIG_FILE=" + filepath.Join(home, "none"),
 		"AWS_ENDPOINT_URL=" + s.url, "AWS_DEFAULT_REGION=" + region, "AWS_REGION=" + region, "AWS_MAX_ATTEMPTS=1",
 		"AWS_ACCESS_KEY_ID=" + s.keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + s.keys.Secret, "AWS_PAGER=",
 		"PYENV_ROOT=" + os.Getenv("PYENV_ROOT"),

@@ -238,7 +238,7 @@ func page[T any](items []T, key func(T) string, p awsapi.Paging, maxResults *int
 }
 
 // pageFrom is page for a list of which only the page is looked at.
-func pageFrom[T any](from func(after string) iter.Seq[T], key func(T) string, p awsapi.Paging, maxResults *int32, usual int, token *string) ([]T, *string, error) {
+func pageFrom[T any](from func(after string) (iter.Seq[T], error), key func(T) string, p awsapi.Paging, maxResults *int32, usual int, token *string) ([]T, *string, error) {
 	if err := asked(&p, maxResults, usual, token); err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package ecsapi_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -361,6 +362,17 @@ func TestListsPageToTheirEnd(t *testing.T) {
 			t.Errorf("%s: %d in %d pages", name, total, pages)
 		}
 	}
+	some, err := s.ListTasks(ctx, &ecs.ListTasksInput{MaxResults: three})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(aws.ToString(some.NextToken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, _, _ := strings.Cut(string(raw), ":")
+	_, err = s.ListTasks(ctx, &ecs.ListTasksInput{MaxResults: three, NextToken: aws.String(base64.RawURLEncoding.EncodeToString([]byte(sum + ":x")))})
+	wants(t, "a token of this listing with a key of nobody's", err, "InvalidParameterException", "token")
 	first, err := s.ListServices(ctx, &ecs.ListServicesInput{MaxResults: three})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package ecsapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/crc32"
@@ -88,9 +89,12 @@ func newTaskFilter(v engine.View, c *engine.Cluster, in *ecs.ListTasksInput) (ta
 }
 
 // tasks gives what the filter lets through after a key of taskKey.
-func (f taskFilter) tasks(v engine.View, cluster string) func(after string) iter.Seq[*engine.Task] {
-	return func(after string) iter.Seq[*engine.Task] {
-		seq, _ := strconv.ParseUint(after, 10, 64) // "" is 0, the first
+func (f taskFilter) tasks(v engine.View, cluster string) func(after string) (iter.Seq[*engine.Task], error) {
+	return func(after string) (iter.Seq[*engine.Task], error) {
+		seq, err := strconv.ParseUint(cmp.Or(after, "0"), 10, 64)
+		if err != nil {
+			return nil, awsapi.ErrBadToken
+		}
 		tasks := v.TasksAfter(cluster, seq)
 		if f.service != "" && f.desired == string(types.DesiredStatusRunning) {
 			tasks = v.ServiceTasksAfter(cluster, f.service, seq) // the stopped ones are not asked for
@@ -101,7 +105,7 @@ func (f taskFilter) tasks(v engine.View, cluster string) func(after string) iter
 					return
 				}
 			}
-		}
+		}, nil
 	}
 }
 
