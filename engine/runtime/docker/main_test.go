@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -48,22 +49,24 @@ var (
 	imported bool
 )
 
+// needsDocker skips where there is no Docker Engine, or nothing to make an image of;
+// on a Docker Engine of the tests' own that is a failure.
+func needsDocker(t *testing.T) {
+	t.Helper()
+	_, noBusybox := dockertest.Busybox()
+	if err := cmp.Or(docker.Available(t.Context()), noBusybox); err != nil {
+		if private != nil {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
 // connect gives a client of the Docker Engine, with the tests' image: busybox, and
 // testdata/program as /program. It skips where there is no Docker Engine.
 func connect(t *testing.T) *client.Client {
 	t.Helper()
-	if err := docker.Available(t.Context()); err != nil {
-		if private != nil {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	if _, err := dockertest.Busybox(); err != nil {
-		if private != nil {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needsDocker(t)
 	c, err := client.New(client.FromEnv)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ type registry struct {
 }
 
 func newRegistry(t *testing.T) *registry {
+	needsDocker(t)
 	r := &registry{t: t, blobs: map[string][]byte{}, tags: map[string]string{}}
 	r.server = httptest.NewServer(r)
 	t.Cleanup(r.server.Close)
