@@ -162,8 +162,24 @@ func New(o Options) (http.Handler, error) {
 	if err := o.Registry.Register(newCollector(o)); err != nil {
 		return nil, err
 	}
+	if o.Router != nil {
+		if err := o.Registry.Register(newRoutedCollector(o.Router, s.routed)); err != nil {
+			return nil, err
+		}
+	}
 	s.routes()
 	return s.guard(s.mux), nil
+}
+
+// routed are the services that the router serves.
+func (s *server) routed() []string {
+	var names []string
+	for _, v := range s.Services {
+		if v.URL != "" {
+			names = append(names, v.Name)
+		}
+	}
+	return names
 }
 
 func (s *server) routes() {

@@ -31,9 +31,12 @@ var (
 	byContainer = []string{"service", "task", "container"}
 )
 
-// figures are all metrics of the API.
+// buildHelp is of the metric that every program has.
+const buildHelp = "The version of the program; always 1."
+
+// figures are the metrics of the loop and its cluster.
 var figures = []metric{
-	{"build_info", "The version of the program; always 1.", prometheus.GaugeValue, []string{"version", "goversion"}},
+	{"build_info", buildHelp, prometheus.GaugeValue, []string{"version", "goversion"}},
 	{"steps_total", "Steps of the control loop since the start.", prometheus.CounterValue, nil},
 	{"step_seconds", "How long the last step of the control loop took.", prometheus.GaugeValue, nil},
 	{"problem", "1 while the last step could decide nothing.", prometheus.GaugeValue, nil},
@@ -62,47 +65,49 @@ var figures = []metric{
 	{"host_memory_reserved_bytes", "Memory that tasks reserve.", prometheus.GaugeValue, byHost},
 	{"host_memory_capacity_bytes", "Memory of the host.", prometheus.GaugeValue, byHost},
 	{"tasks", "Tasks by their last status.", prometheus.GaugeValue, []string{"service", "status"}},
+}
 
-	{"router_requests_total", "Requests that arrived at the router.", prometheus.CounterValue, byService},
-	{"router_errors_total", "Answers with status 5xx.", prometheus.CounterValue, byService},
-	{"router_requests_in_flight", "Requests without an answer yet.", prometheus.GaugeValue, byService},
-	{"router_request_seconds", "The time from a request's arrival to the last byte of its answer.", prometheus.UntypedValue, byService},
-	{"router_target_requests_total", "Requests sent to a task.", prometheus.CounterValue, byTarget},
-	{"router_target_failures_total", "Requests to a task that ended without an answer.", prometheus.CounterValue, byTarget},
-	{"router_target_requests_in_flight", "Requests at a task without an answer yet, and open WebSockets.", prometheus.GaugeValue, byTarget},
-	{"router_target_healthy", "1 while the router sends requests to a task by choice.", prometheus.GaugeValue, byTarget},
-	{"router_requests_held", "Requests that wait for a first target.", prometheus.GaugeValue, byService},
+// figureSet is a list of figures as Prometheus has them.
+type figureSet struct {
+	descs map[string]*prometheus.Desc
+	kinds map[string]prometheus.ValueType
+}
+
+func newFigureSet(list []metric) figureSet {
+	f := figureSet{descs: map[string]*prometheus.Desc{}, kinds: map[string]prometheus.ValueType{}}
+	for _, m := range list {
+		f.descs[m.name] = prometheus.NewDesc("plimsoll_"+m.name, m.help, m.labels, nil)
+		f.kinds[m.name] = m.kind
+	}
+	return f
+}
+
+// Describe implements prometheus.Collector.
+func (f figureSet) Describe(out chan<- *prometheus.Desc) {
+	for _, name := range slices.Sorted(maps.Keys(f.descs)) {
+		out <- f.descs[name]
+	}
+}
+
+// to gives a function that sends one figure's value.
+func (f figureSet) to(out chan<- prometheus.Metric) func(name string, value float64, labels ...string) {
+	return func(name string, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(f.descs[name], f.kinds[name], value, labels...)
+	}
 }
 
 // collector gives the loop's last state as metrics at the time of a scrape; it
 // keeps no figure of its own.
 type collector struct {
 	Options
-	descs map[string]*prometheus.Desc
-	kinds map[string]prometheus.ValueType
+	figureSet
 }
 
-func newCollector(o Options) *collector {
-	c := &collector{Options: o, descs: map[string]*prometheus.Desc{}, kinds: map[string]prometheus.ValueType{}}
-	for _, m := range figures {
-		c.descs[m.name] = prometheus.NewDesc("plimsoll_"+m.name, m.help, m.labels, nil)
-		c.kinds[m.name] = m.kind
-	}
-	return c
-}
-
-// Describe implements prometheus.Collector.
-func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, name := range slices.Sorted(maps.Keys(c.descs)) {
-		out <- c.descs[name]
-	}
-}
+func newCollector(o Options) *collector { return &collector{o, newFigureSet(figures)} }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	put := func(name string, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(c.descs[name], c.kinds[name], value, labels...)
-	}
+	put := c.to(out)
 	st := c.Loop.State()
 	put("build_info", 1, c.Version, runtime.Version())
 	put("steps_total", float64(st.Step))
@@ -118,9 +123,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		if v.Used != nil {
 			putUsed(put, "service", v.Used, v.Name)
 			put("service_tasks_measured", float64(v.Used.Tasks), v.Name)
-		}
-		if c.Router != nil && v.URL != "" {
-			c.collectRouted(out, put, v.Name)
 		}
 	}
 	for _, h := range c.hostViews(st.Cluster, nil) {
@@ -191,36 +193,6 @@ func (c *collector) collectService(put func(string, float64, ...string), v Servi
 	put("service_protected", float64(v.Protected), v.Name)
 }
 
-// maxTargets bounds the tasks of a service that have figures of their own: a
-// series for each of thousands would cost more than it tells.
-const maxTargets = 200
-
-func (c *collector) collectRouted(out chan<- prometheus.Metric, put func(string, float64, ...string), service string) {
-	stats := c.Router.Stats(service)
-	put("router_requests_total", float64(stats.Requests), service)
-	put("router_errors_total", float64(stats.Errors), service)
-	put("router_requests_in_flight", float64(stats.InFlight), service)
-	put("router_requests_held", float64(stats.Held), service)
-	took := c.Router.Latencies(service)
-	buckets := map[float64]uint64{}
-	for i, bound := range took.Bounds {
-		buckets[bound.Seconds()] = took.Counts[i]
-	}
-	out <- prometheus.MustNewConstHistogram(c.descs["router_request_seconds"], took.Count, took.Sum.Seconds(), buckets, service)
-	seen := map[string]bool{}
-	for _, t := range c.Router.Targets(service) {
-		// A task that has moved to another address is there twice for a while.
-		if seen[t.ID] || len(seen) == maxTargets {
-			continue
-		}
-		seen[t.ID] = true
-		put("router_target_requests_total", float64(t.Requests), service, t.ID)
-		put("router_target_failures_total", float64(t.Failures), service, t.ID)
-		put("router_target_requests_in_flight", float64(t.InFlight), service, t.ID)
-		put("router_target_healthy", truth(t.Healthy), service, t.ID)
-	}
-}
-
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -228,6 +200,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-func (s *server) metrics() http.Handler {
-	return promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelError)})
+func (s *server) metrics() http.Handler { return scrapes(s.Registry, s.Log) }
+
+func scrapes(from prometheus.Gatherer, log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(from, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)})
 }

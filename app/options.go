@@ -91,9 +91,13 @@ type RouteOptions struct {
 	Router   string // listening address
 	State    string // folder of the certificates that ACME brings
 	Edge     EdgeOptions
-	// Token is asked of every request, unless Open lets everybody in.
-	Token string
-	Open  bool
+	// Metrics is the address at which /metrics answers; empty: nowhere.
+	Metrics string
+	// Token is asked of every request, unless Open lets everybody in. It is asked of
+	// every scrape of the metrics, too, as a bearer token.
+	Token   string
+	Open    bool
+	Version string
 	// Handover is a Unix socket by which the next process takes the listeners
 	// over; empty: none does.
 	Handover string

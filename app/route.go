@@ -32,6 +32,7 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 	}
 	if err := errors.Join(
 		needsGuard(onRouter, o.Router, "--token, or --open for a router that everybody may use", o.Token != "" || o.Open),
+		guardsMetrics(o),
 	); err != nil {
 		return err
 	}
@@ -110,6 +111,9 @@ func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, 
 	_, _ = fmt.Fprintf(o.Out, "router        http://%s\n", plain.Addr())
 	if secure != nil {
 		_, _ = fmt.Fprintf(o.Out, "router, TLS   https://%s\n", secure.Addr())
+	}
+	if err := serveMetrics(&parts, e, r, o); err != nil {
+		return err
 	}
 	gone, stop, err := handOver(o.Handover, e.taken, e.open, o.Log)
 	if err != nil {

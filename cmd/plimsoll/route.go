@@ -34,7 +34,7 @@ routers may run side by side: they need nothing from each other.`,
 			if o.Log, err = c.logger(level); err != nil {
 				return err
 			}
-			o.Out = c.out
+			o.Out, o.Version = c.out, c.version
 			defer c.tellStopping(cmd.Context())()
 			return c.programs.Route(cmd.Context(), o)
 		},
@@ -45,6 +45,7 @@ routers may run side by side: they need nothing from each other.`,
 	flags.StringVar(&o.Platform, "platform", "ecs", "where the tasks run: ecs")
 	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
 	flags.StringVar(&o.Router, "router", app.DefaultRouter, "address of the router")
+	flags.StringVar(&o.Metrics, "metrics", "", "address at which /metrics answers, such as 127.0.0.1:9480; without it nowhere")
 	flags.BoolVar(&o.Open, "open", false, "let everybody who can reach the router use it, without a token")
 	flags.StringVar(&o.Handover, "handover", "", "Unix socket by which the next plimsoll router takes the listeners over, without a lost connection")
 	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "time that requests under way have at the end")
@@ -67,6 +68,11 @@ func checkRoute(o *app.RouteOptions) error {
 	}
 	if err := checkAddress("router", o.Router); err != nil {
 		return err
+	}
+	if o.Metrics != "" {
+		if err := checkAddress("metrics", o.Metrics); err != nil {
+			return err
+		}
 	}
 	return checkEdge(o.Edge)
 }
