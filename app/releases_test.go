@@ -5,17 +5,21 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"plimsoll/engine/awsapi"
 	"plimsoll/engine/queue"
 	"plimsoll/engine/store"
 	platformecs "plimsoll/platform/ecs"
+	"plimsoll/worker"
+	workersqs "plimsoll/worker/sqs"
 )
 
 // The queue is the engine's; the senders are as SQS notes them.
@@ -46,6 +50,9 @@ func TestReleasesComeByAQueueAndAreDeletedOnceTheyAreTaken(t *testing.T) {
 	}
 	_, err = set.Send("releases", drafts)
 	must(err)
+
+	// One is a worker's own, with the credentials of its task.
+	workersOwn(t, server.URL, keys.Issue("worker", "arn:aws:iam::123456789012:role/jobs", time.Now().Add(time.Hour)), arn("worker"))
 
 	notYet, kept := errors.New("not yet"), errors.New("kept")
 	var mu sync.Mutex
@@ -83,7 +90,27 @@ func TestReleasesComeByAQueueAndAreDeletedOnceTheyAreTaken(t *testing.T) {
 	}
 	cancel()
 	<-ended
-	if said[arn("mine")] != 2 || said[arn("late")] != 2 || said[arn("kept")] != 1 || said[arn("other")] != 0 {
-		t.Errorf("said %v; want mine and late twice, kept once, other not at all", said)
+	if said[arn("mine")] != 2 || said[arn("late")] != 2 || said[arn("kept")] != 1 || said[arn("worker")] != 1 || said[arn("other")] != 0 {
+		t.Errorf("said %v; want mine and late twice, kept and worker once, other not at all", said)
+	}
+}
+
+// workersOwn releases a task by the queue, as its worker does where it knows no API.
+func workersOwn(t *testing.T, endpoint string, role awsapi.Issued, arn string) {
+	t.Helper()
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"TaskARN": %q, "ServiceName": "jobs", "DesiredStatus": "RUNNING"}`, arn)
+	}))
+	defer metadata.Close()
+	releases, err := workersqs.New(t.Context(), workersqs.Options{Queue: "releases", API: sqs.New(sqs.Options{
+		BaseEndpoint: &endpoint, Region: "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider(role.AccessKeyID, role.SecretAccessKey, role.Token),
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"ECS_AGENT_URI": metadata.URL, "ECS_CONTAINER_METADATA_URI_V4": metadata.URL}
+	if err := worker.FromEnv(func(name string) string { return env[name] }, releases).Release(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

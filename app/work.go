@@ -14,7 +14,10 @@ import (
 // WorkOptions are those of `plimsoll work`. Times of 0 have worker.Options'
 // meaning.
 type WorkOptions struct {
-	Queue       string // URL or name
+	Queue string // URL or name
+	// Releases is the queue, by URL or name, by which the task releases itself where
+	// it cannot reach the control loop's API; empty: none.
+	Releases    string
 	Command     []string
 	Environ     []string
 	Concurrency int
@@ -50,6 +53,13 @@ func Work(ctx context.Context, o WorkOptions) error {
 	}
 	if o.RetryAfter >= 0 {
 		options.RetryAfter = func(worker.Message, error) time.Duration { return o.RetryAfter }
+	}
+	if o.Releases != "" {
+		releases, err := sqs.New(ctx, sqs.Options{Queue: o.Releases})
+		if err != nil {
+			return err
+		}
+		options.Releases = releases
 	}
 	return worker.Run(ctx, options, handle)
 }

@@ -40,7 +40,7 @@ func TestFiftyOfEightyFinishTogether(t *testing.T) {
 	var working, left atomic.Int32
 	program := func(ctx context.Context, p *process) {
 		env := p.spec.Containers[0].Env
-		platform := worker.FromEnv(func(name string) string { return env[name] })
+		platform := worker.FromEnv(func(name string) string { return env[name] }, nil)
 		persist := func(what string, call func(context.Context) error) {
 			for err := call(ctx); err != nil && ctx.Err() == nil; err = call(ctx) {
 				if errors.Is(err, worker.ErrLeaving) || errors.Is(err, worker.ErrKept) {

@@ -102,7 +102,7 @@ func program(t *testing.T, w **world, l *ledger, o worker.Options, job func(m wo
 		}
 		o := o
 		o.Queue, o.Log = checkedQueue{q, t, l}, quiet()
-		o.Platform = worker.FromEnv(func(name string) string { return env[name] })
+		o.Platform = worker.FromEnv(func(name string) string { return env[name] }, nil)
 		if err := worker.Run(ctx, o, func(_ context.Context, m worker.Message) error {
 			p.busy.Add(1)
 			defer p.busy.Add(-1)

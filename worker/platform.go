@@ -28,16 +28,17 @@ const (
 //	                               stands for the task's ARN
 //	PLIMSOLL_RELEASE_TOKEN         the bearer token for that
 //
-// On ECS the last two are for whoever runs the control loop to set. Without an
+// On ECS the last two are for whoever runs the control loop to set; where they lead
+// nowhere, a release goes by the queue of releases, if there is one. Without an
 // agent nothing protects the program, and it may leave whenever it likes.
-func FromEnv(getenv func(string) string) Platform {
+func FromEnv(getenv func(string) string, releases Outbox) Platform {
 	agent := strings.TrimSuffix(getenv("ECS_AGENT_URI"), "/")
 	if agent == "" && getenv("PLIMSOLL_RELEASE_URI") == "" {
 		return nowhere{}
 	}
 	return &ecs{
 		agent: agent, metadata: getenv("ECS_CONTAINER_METADATA_URI_V4"),
-		release: getenv("PLIMSOLL_RELEASE_URI"), token: getenv("PLIMSOLL_RELEASE_TOKEN"),
+		release: getenv("PLIMSOLL_RELEASE_URI"), token: getenv("PLIMSOLL_RELEASE_TOKEN"), releases: releases,
 		client: &http.Client{Timeout: callTime},
 	}
 }
@@ -51,6 +52,7 @@ func (nowhere) Release(context.Context) error                { return nil }
 // ecs is a task of ECS, or of the engine that speaks like it.
 type ecs struct {
 	agent, metadata, release, token string
+	releases                        Outbox // nil: none
 	client                          *http.Client
 }
 
@@ -134,6 +136,9 @@ func (e *ecs) Release(ctx context.Context) error {
 	if e.standalone(ctx) {
 		return nil // nobody counts it
 	}
+	if e.release == "" && e.releases != nil {
+		return e.releaseByQueue(ctx)
+	}
 	if e.release == "" {
 		return fmt.Errorf("%w: PLIMSOLL_RELEASE_URI is not set, so nothing would keep another from taking its place", ErrKept)
 	}
@@ -147,6 +152,10 @@ func (e *ecs) Release(ctx context.Context) error {
 	}
 	status, text, err := e.call(ctx, http.MethodPost, target, nil)
 	switch {
+	case err != nil && e.releases != nil && ctx.Err() == nil:
+		// Said in both ways it counts once, so it does not matter whether the call
+		// has arrived.
+		return e.releaseByQueue(ctx)
 	case err != nil:
 		return fmt.Errorf("release: %w", err)
 	case status == http.StatusOK:
@@ -155,6 +164,23 @@ func (e *ecs) Release(ctx context.Context) error {
 		return fmt.Errorf("release: status %d with %.300q: %w", status, bytes.TrimSpace(text), ErrKept)
 	}
 	return fmt.Errorf("release: status %d with %.300q", status, bytes.TrimSpace(text))
+}
+
+// releaseByQueue says it without an answer: a loop that keeps the service's minimum
+// has the task replaced.
+func (e *ecs) releaseByQueue(ctx context.Context) error {
+	m, err := e.self(ctx)
+	if err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	body, err := json.Marshal(map[string]string{"release": m.TaskARN})
+	if err != nil {
+		return err
+	}
+	if err := e.releases.Send(ctx, string(body)); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
 }
 
 // call makes one request and reads its answer.

@@ -1,10 +1,12 @@
 package worker_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,15 +33,23 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *agent) start(t *testing.T, release string) worker.Platform {
+	t.Helper()
+	return a.startWith(t, release, nil)
+}
+
+func (a *agent) startWith(t *testing.T, release string, releases worker.Outbox) worker.Platform {
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
 	env := map[string]string{
 		"ECS_AGENT_URI": server.URL + "/agent", "ECS_CONTAINER_METADATA_URI_V4": server.URL + "/meta", "PLIMSOLL_RELEASE_TOKEN": "mine",
 	}
-	if release != "" {
+	switch {
+	case strings.HasPrefix(release, "http:"):
+		env["PLIMSOLL_RELEASE_URI"] = release
+	case release != "":
 		env["PLIMSOLL_RELEASE_URI"] = server.URL + release
 	}
-	return worker.FromEnv(func(name string) string { return env[name] })
+	return worker.FromEnv(func(name string) string { return env[name] }, releases)
 }
 
 const member = `{"TaskARN":"arn:task/c/1","ServiceName":"work","DesiredStatus":"RUNNING"}`
@@ -106,8 +116,48 @@ func TestARefusedReleaseKeepsTheTask(t *testing.T) {
 	}
 }
 
+// outbox keeps what is sent; it fails as it is told to.
+type outbox struct {
+	sent []string
+	err  error
+}
+
+func (o *outbox) Send(_ context.Context, body string) error {
+	o.sent = append(o.sent, body)
+	return o.err
+}
+
+func TestATaskThatCannotReachTheAPIReleasesItselfByTheQueue(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for name, uri := range map[string]string{"no URI": "", "one that nobody answers at": gone.URL + "/release"} {
+		box := &outbox{}
+		if err := (&agent{metadata: member}).startWith(t, uri, box).Release(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := `{"release":"arn:task/c/1"}`; len(box.sent) != 1 || box.sent[0] != want {
+			t.Errorf("%s: sent %q, want %q once", name, box.sent, want)
+		}
+	}
+	for name, a := range map[string]*agent{"the API has taken it": {status: 200, metadata: member}, "the API refuses": {status: 409, metadata: member}} {
+		box := &outbox{}
+		if err := a.startWith(t, "/release", box).Release(t.Context()); errors.Is(err, worker.ErrKept) != (a.status == 409) || len(box.sent) != 0 {
+			t.Errorf("%s: %v, and sent %q", name, err, box.sent)
+		}
+	}
+	// Without an answer of the queue it is said again, as to the API.
+	box := &outbox{err: errors.New("no queue")}
+	if err := (&agent{metadata: member}).startWith(t, "", box).Release(t.Context()); !errors.Is(err, box.err) || errors.Is(err, worker.ErrKept) {
+		t.Errorf("a queue that fails: %v", err)
+	}
+	box = &outbox{}
+	if err := (&agent{metadata: `{"DesiredStatus":"RUNNING"}`}).startWith(t, "", box).Release(t.Context()); err != nil || len(box.sent) != 0 {
+		t.Errorf("a task of no service: %v, and sent %q", err, box.sent)
+	}
+}
+
 func TestAProgramThatIsNoTaskMayDoAsItLikes(t *testing.T) {
-	p := worker.FromEnv(func(string) string { return "" })
+	p := worker.FromEnv(func(string) string { return "" }, nil)
 	if err := errors.Join(p.Protect(t.Context(), time.Hour), p.Release(t.Context())); err != nil {
 		t.Error(err)
 	}

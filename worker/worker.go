@@ -85,6 +85,12 @@ type Platform interface {
 	Release(ctx context.Context) error
 }
 
+// Outbox takes messages to another queue. A *sqs.Queue of worker/sqs is one.
+type Outbox interface {
+	// Send returns when the queue has the message.
+	Send(ctx context.Context, body string) error
+}
+
 // The errors that decisions are made on.
 var (
 	// ErrLost: the message is no longer this worker's.
@@ -103,8 +109,12 @@ var (
 // good.
 type Options struct {
 	Queue Queue
-	// Platform is what runs this task; nil is FromEnv(os.Getenv).
+	// Platform is what runs this task; nil is FromEnv(os.Getenv, Releases).
 	Platform Platform
+	// Releases is the queue of `plimsoll run --releases-queue`, by which this task
+	// releases itself where it cannot reach the control loop's API; nil: none.
+	// What it sends has to be signed with the credentials of the task's own role.
+	Releases Outbox
 	// Concurrency is how many messages are worked on at the same time. Default 1.
 	Concurrency int
 	// Visibility is for how long a message is hidden from other workers at a
@@ -169,7 +179,7 @@ func (o *Options) check() error {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Platform == nil {
-		o.Platform = FromEnv(os.Getenv)
+		o.Platform = FromEnv(os.Getenv, o.Releases)
 	}
 	if o.RetryAfter == nil {
 		o.RetryAfter = func(m Message, _ error) time.Duration { return backoff(m.Receives) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,8 @@ is protected from scale-in. Exit status 0 deletes the message; any other gives i
 back, so that it is tried again, or goes to the queue's dead letters by its
 receive count. SIGTERM takes no more messages and waits for the commands that
 run. After --idle without a message the task releases itself from its service and
-ends.
+ends: by $PLIMSOLL_RELEASE_URI, which Plimsoll's engine gives to its tasks, or by a
+message to --releases-queue, that of plimsoll run --releases-queue on AWS.
 
 The queue is reached as the AWS environment says (AWS_ENDPOINT_URL, AWS_REGION,
 credentials), which a task of Plimsoll has; elsewhere plimsoll env prints it.`,
@@ -49,6 +51,7 @@ credentials), which a task of Plimsoll has; elsewhere plimsoll env prints it.`,
 			if o.Log, err = c.logger(level); err != nil {
 				return err
 			}
+			o.Releases = cmp.Or(o.Releases, c.env("PLIMSOLL_RELEASES_QUEUE"))
 			o.Command, o.Environ, o.Out, o.Err = args, c.environ, c.out, c.err
 			return c.programs.Work(cmd.Context(), o)
 		},
@@ -56,6 +59,7 @@ credentials), which a task of Plimsoll has; elsewhere plimsoll env prints it.`,
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)
 	flags.StringVar(&o.Queue, "queue", "", "URL or name of the queue")
+	flags.StringVar(&o.Releases, "releases-queue", "", "URL or name of the queue by which the task releases itself where it cannot reach the API (without it $PLIMSOLL_RELEASES_QUEUE)")
 	flags.IntVar(&o.Concurrency, "concurrency", 1, "how many messages are worked on at the same time")
 	flags.DurationVar(&o.Visibility, "visibility", 30*time.Second, "for how long a message is hidden at a time; renewed while its command runs")
 	flags.DurationVar(&o.Idle, "idle", 0, "time without a message after which the task releases itself and ends (0: never)")

@@ -61,15 +61,20 @@ func TestWorkHandsItsFlagsToTheProgram(t *testing.T) {
 	var got app.WorkOptions
 	c := &console{environ: []string{"A=b"}, programs: Programs{Work: func(_ context.Context, o app.WorkOptions) error { got = o; return nil }}}
 	typedOK(t, c, "work", "--queue", "jobs", "--concurrency", "4", "--idle", "1m", "--max-job-time", "2h", "--visibility", "45s",
-		"--grace", "25s", "--protection", "1h", "--retry-after", "0s", "--kill-after", "3s", "--", "./process", "--queue", "{body-file}")
+		"--grace", "25s", "--protection", "1h", "--retry-after", "0s", "--kill-after", "3s", "--releases-queue", "gone", "--", "./process", "--queue", "{body-file}")
 	got.Out, got.Err, got.Log = nil, nil, nil
 	want := app.WorkOptions{
-		Queue: "jobs", Command: []string{"./process", "--queue", "{body-file}"}, Environ: []string{"A=b"}, Concurrency: 4,
+		Queue: "jobs", Releases: "gone", Command: []string{"./process", "--queue", "{body-file}"}, Environ: []string{"A=b"}, Concurrency: 4,
 		Idle: time.Minute, MaxJobTime: 2 * time.Hour, Visibility: 45 * time.Second, Grace: 25 * time.Second,
 		Protection: time.Hour, KillAfter: 3 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	c.environ = []string{"PLIMSOLL_RELEASES_QUEUE=named"}
+	typedOK(t, c, "work", "--queue", "jobs", "--", "true")
+	if got.Releases != "named" {
+		t.Errorf("the queue of releases is %q; the environment names %q", got.Releases, "named")
 	}
 }
 

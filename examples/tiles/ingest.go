@@ -47,7 +47,7 @@ func ingest(ctx context.Context, o ingestOptions) error {
 func (o *ingestOptions) run(ctx context.Context, queue worker.Queue) error {
 	o.log.Info("waiting for work", "queue", o.queue)
 	return worker.Run(ctx, worker.Options{
-		Queue: queue, Platform: worker.FromEnv(o.env), Visibility: o.visibility, Idle: o.idle, Grace: o.grace, Log: o.log,
+		Queue: queue, Platform: worker.FromEnv(o.env, nil), Visibility: o.visibility, Idle: o.idle, Grace: o.grace, Log: o.log,
 	}, o.work)
 }
 

@@ -27,6 +27,7 @@ type API interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
 	ChangeMessageVisibility(context.Context, *sqs.ChangeMessageVisibilityInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
+	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 }
 
 // Options make a Queue.
@@ -38,7 +39,7 @@ type Options struct {
 	API API
 }
 
-// Queue is a worker.Queue.
+// Queue is a worker.Queue, and a worker.Outbox.
 type Queue struct {
 	api  API
 	name string
@@ -47,7 +48,10 @@ type Queue struct {
 	url string
 }
 
-var _ worker.Queue = (*Queue)(nil)
+var (
+	_ worker.Queue  = (*Queue)(nil)
+	_ worker.Outbox = (*Queue)(nil)
+)
 
 // New gives the queue; it makes no call to it.
 func New(ctx context.Context, o Options) (*Queue, error) {
@@ -148,6 +152,18 @@ func (q *Queue) Delete(ctx context.Context, m worker.Message) error {
 	}
 	_, err = q.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: &m.Receipt})
 	return q.problem(err)
+}
+
+// Send implements worker.Outbox, for a standard queue.
+func (q *Queue) Send(ctx context.Context, body string) error {
+	url, err := q.queueURL(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := q.api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body}); err != nil {
+		return fmt.Errorf("queue %q: %w", q.name, err)
+	}
+	return nil
 }
 
 // problem marks the errors that mean that the message is another's by now. SQS
