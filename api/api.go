@@ -68,6 +68,8 @@ type Router interface {
 	Stats(service string) router.Stats
 	Targets(service string) []router.TargetState
 	Latencies(service string) router.Latencies
+	Routes() []router.RouteState
+	Totals() router.Totals
 }
 
 // Meter tells what a running task, named by its id, was last measured to use.

@@ -209,7 +209,28 @@ func (stats) Latencies(string) router.Latencies {
 }
 
 func (stats) Targets(string) []router.TargetState {
-	return []router.TargetState{{ID: "aaaa1111", Address: "127.64.1.1:20001", Healthy: true, InFlight: 7}}
+	return []router.TargetState{{ID: "aaaa1111", Address: "127.64.1.1:20001", Healthy: true, Figures: figures(7)}}
+}
+
+// figures are those of a thousand requests, three of which did not end well.
+func figures(inFlight int) router.Figures {
+	return router.Figures{
+		Requests: 1000, InFlight: inFlight,
+		Answers:   map[string]uint64{"2xx": 990, "5xx": 2, "client_gone": 1},
+		Failures:  map[string]uint64{"timeout": 1, "refused": 1},
+		Latencies: stats{}.Latencies(""),
+	}
+}
+
+func (stats) Routes() []router.RouteState {
+	return []router.RouteState{
+		{Service: "web", Route: "shop.localhost/", Figures: figures(7)},
+		{Route: router.OtherRoutes, Figures: router.Figures{Requests: 3, Answers: map[string]uint64{"2xx": 3}}},
+	}
+}
+
+func (stats) Totals() router.Totals {
+	return router.Totals{Refused: 5, Unrouted: 4, Handshakes: 3, Mirrored: 2, MirrorsLost: 1}
 }
 
 // options are those of a whole API over the loop.

@@ -26,6 +26,7 @@ type metric struct {
 var (
 	byService = []string{"service"}
 	byTarget  = []string{"service", "task"}
+	byRoute   = []string{"service", "route"}
 	byHost    = []string{"host", "zone"}
 	// A container's series are bounded by maxTargets tasks of each service.
 	byContainer = []string{"service", "task", "container"}

@@ -89,6 +89,8 @@ type RouterView struct {
 	Errors            uint64  `json:"errors"`
 
 	Targets []router.TargetState `json:"targets"`
+	// Routes are those that have had a request.
+	Routes []router.RouteState `json:"routes"`
 }
 
 func (s *server) routerView(v ServiceView) *RouterView {
@@ -101,6 +103,7 @@ func (s *server) routerView(v ServiceView) *RouterView {
 		InFlight: st.InFlight, Held: st.Held, Concurrency: st.Concurrency, RequestsPerSecond: st.RequestsPerSecond,
 		LatencyP50: ms(st.LatencyP50), LatencyP99: ms(st.LatencyP99), Requests: st.Requests, Errors: st.Errors,
 		Targets: lastOf(s.Router.Targets(v.Name), math.MaxInt),
+		Routes:  slices.DeleteFunc(s.Router.Routes(), func(r router.RouteState) bool { return r.Service != v.Name }),
 	}
 }
 

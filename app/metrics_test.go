@@ -58,6 +58,13 @@ func TestARouterAloneTellsItsFiguresToThoseWhoHaveTheToken(t *testing.T) {
 		t.Errorf("without the token the metrics answer %d", code)
 	}
 	code, text := ask(t, addresses[1], "let-me-in")
+	// A request is counted just after its client has the answer.
+	for range 2000 {
+		if strings.Contains(text, `plimsoll_router_route_answers_total{class="2xx",route="/",service="shop"} 3`) {
+			break
+		}
+		code, text = ask(t, addresses[1], "let-me-in")
+	}
 	if code != http.StatusOK {
 		t.Fatalf("the metrics answer %d %s", code, text)
 	}
@@ -65,6 +72,8 @@ func TestARouterAloneTellsItsFiguresToThoseWhoHaveTheToken(t *testing.T) {
 		`plimsoll_router_requests_total{service="shop"} 3`,
 		`plimsoll_router_target_requests_total{service="shop",task="t1"} 3`,
 		`plimsoll_router_request_seconds_count{service="shop"} 3`,
+		`plimsoll_router_route_answers_total{class="2xx",route="/",service="shop"} 3`,
+		`plimsoll_router_target_request_seconds_count{service="shop",task="t1"} 3`,
 		`version="1.2.3"`,
 	} {
 		if !strings.Contains(text, line) {

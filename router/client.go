@@ -247,15 +247,13 @@ func (c *client) answer() arrived {
 		return other
 	}
 	c.service, c.route = route.service, route
-	meter := &route.service.meter
-	began := time.Duration(c.now)
-	meter.begin(began)
+	c.dispatch.begin(time.Duration(c.now))
 	if c.prepare(raw) {
 		c.run(c)
 	}
 	c.body.end(c)
 	c.now = r.clock()
-	meter.end(began, time.Duration(c.now), c.status >= 500, c.status != statusClientGone)
+	c.dispatch.end(time.Duration(c.now), c.status != statusClientGone)
 	if c.last != nil {
 		c.last.target.kept.put(c.last, c.now)
 		c.last = nil
@@ -304,8 +302,8 @@ func (c *client) leave() {
 }
 
 // fail answers with a page of the router's own.
-func (c *client) fail(code int, reason string) {
-	c.status = code
+func (c *client) fail(why cause, code int, reason string) {
+	c.status, c.cause = code, why
 	c.logFailure(code, c.method, strings.Clone(c.path), reason) // the log may keep it
 	c.page(code, reason, code == http.StatusBadRequest)
 }

@@ -13,11 +13,12 @@ import (
 )
 
 // statusClientGone is what is counted, never sent, where the client went away
-// before its answer.
-const statusClientGone = 499
+// before its answer. A target may answer with any status.
+const statusClientGone = -1
 
 // refusal is why a request is answered by the router itself.
 type refusal struct {
+	why    cause // noCause where no route is to count it
 	code   int
 	reason string
 	// last tells that what follows on the connection cannot be trusted.
@@ -38,20 +39,20 @@ type arrival struct {
 func (r *Router) admit(a *arrival) (*route, *refusal) {
 	if reason := a.objection(); reason != "" {
 		r.refused.Add(1)
-		return nil, &refusal{http.StatusBadRequest, reason, true}
+		return nil, &refusal{noCause, http.StatusBadRequest, reason, true}
 	}
 	if token := r.options.Token; token != "" && subtle.ConstantTimeCompare([]byte(a.token), []byte(token)) != 1 {
 		r.refused.Add(1)
-		return nil, &refusal{http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true}
+		return nil, &refusal{noCause, http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true}
 	}
 	route := r.table.Load().match(a.host, a.path)
 	if route == nil {
 		r.unrouted.Add(1)
-		return nil, &refusal{http.StatusNotFound, fmt.Sprintf("no service is routed at host %q and path %q", a.host, a.path), false}
+		return nil, &refusal{noCause, http.StatusNotFound, fmt.Sprintf("no service is routed at host %q and path %q", a.host, a.path), false}
 	}
 	if leaves(a.path, route.Path) {
 		r.refused.Add(1)
-		return nil, &refusal{http.StatusBadRequest, fmt.Sprintf("the path leaves %q by \"..\"", route.Path), true}
+		return nil, &refusal{noCause, http.StatusBadRequest, fmt.Sprintf("the path leaves %q by \"..\"", route.Path), true}
 	}
 	return route, nil
 }
@@ -68,6 +69,40 @@ type dispatch struct {
 	clings  string // the digest of the target that a cookie names
 	resent  int
 	insist  bool // the last target may be tried again, if there is no other
+
+	figures *figures // of the route
+	cause   cause    // why there was no answer of a target's
+	// answering is the target whose answer it is, as long as nothing is wrong with
+	// that; nil without one.
+	answering *target
+	began     time.Duration // on the router's clock
+	attemptAt time.Duration // when the last attempt began
+}
+
+// begin counts an arrival.
+func (d *dispatch) begin(now time.Duration) {
+	d.began, d.attemptAt = now, now
+	d.figures = d.router.routeFigures.of(d.route.gate)
+	d.figures.begin()
+	d.service.meter.begin(now)
+}
+
+// turnedAway counts one that never was the service's to serve, and so no demand on
+// it.
+func (d *dispatch) turnedAway() {
+	f := d.router.routeFigures.of(d.route.gate)
+	f.begin()
+	f.end(d.status, d.cause, 0, false)
+}
+
+// end counts what became of it. measured tells whether the time that it took says
+// something of the service.
+func (d *dispatch) end(now time.Duration, measured bool) {
+	d.service.meter.end(d.began, now, d.status >= 500, measured)
+	d.figures.end(d.status, d.cause, now-d.began, measured)
+	if d.answering != nil {
+		d.answering.figures.end(d.status, noCause, now-d.attemptAt, measured)
+	}
 }
 
 // sender sends one request; an HTTP/1.1 client's own connection is one, and an
@@ -77,7 +112,7 @@ type sender interface {
 	// exchange is over; false: another target may be tried.
 	attempt(t *target) (over bool)
 	// fail answers with a page of the router's own.
-	fail(code int, reason string)
+	fail(why cause, code int, reason string)
 	// watch gives a context that ends when the client goes away; done ends the
 	// watch.
 	watch() (ctx context.Context, done func())
@@ -116,6 +151,9 @@ func (d *dispatch) run(s sender) {
 		}
 		if d.sent++; d.sent > 1 {
 			d.service.meter.retries.Add(1)
+		}
+		if d.sent > 1 || holding != nil {
+			d.attemptAt = d.router.now()
 		}
 		if s.attempt(t) {
 			return
@@ -170,6 +208,7 @@ func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int
 	ctx, done := s.watch()
 	verdict := h.wait(ctx, changed)
 	done()
+	var why cause
 	var reason string
 	switch verdict {
 	case goOn:
@@ -178,16 +217,16 @@ func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int
 		d.status = statusClientGone
 		return false
 	case stopping:
-		reason = "the router shuts down"
+		why, reason = causeShutdown, "the router shuts down"
 	case tooMany:
-		reason = fmt.Sprintf("service %q has no target that answers and has room, and %d requests wait for one already", d.service.name, h.limit)
+		why, reason = causeQueueFull, fmt.Sprintf("service %q has no target that answers and has room, and %d requests wait for one already", d.service.name, h.limit)
 	case tooLong:
-		reason = fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, h.timeout)
+		why, reason = causeHeld, fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, h.timeout)
 		if tried > 0 {
 			reason = fmt.Sprintf("no target of service %q took the connection within %s", d.service.name, h.timeout)
 		}
 	}
-	s.fail(http.StatusServiceUnavailable, reason)
+	s.fail(why, http.StatusServiceUnavailable, reason)
 	return false
 }
 
@@ -195,6 +234,7 @@ func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int
 // by why that was. repeatable tells whether it may be sent twice. True: the
 // exchange is over.
 func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repeatable bool) (over bool) {
+	of := why.cause(err)
 	switch why {
 	case clientGone:
 		d.status = statusClientGone
@@ -206,29 +246,32 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 		} else if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			code = http.StatusRequestEntityTooLarge
 		}
-		s.fail(code, "the request's body cannot be read: "+err.Error())
+		if code == http.StatusRequestEntityTooLarge {
+			of = causeTooLarge
+		}
+		s.fail(of, code, "the request's body cannot be read: "+err.Error())
 		return true
 	case timedOut:
-		t.failed(err, false)
-		s.fail(http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, d.service.name, d.patience()))
+		t.failed(err, of)
+		s.fail(of, http.StatusGatewayTimeout, fmt.Sprintf("task %s of service %q did not answer within %s", t.ID, d.service.name, d.patience()))
 		return true
 	case notConnected:
-		t.failed(err, connectionRefused(err))
+		t.failed(err, of)
 		// A refused connection costs nobody anything; any other was waited for.
-		if connectionRefused(err) || d.mayResend() {
+		if of == causeRefused || d.mayResend() {
 			return false
 		}
 	case unreadable:
-		t.failed(err, false)
+		t.failed(err, of)
 	case broken:
-		t.failed(err, false)
+		t.failed(err, of)
 		if repeatable && d.resent < resends && d.mayResend() {
 			d.resent++
 			d.insist = true
 			return false
 		}
 	}
-	s.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err))
+	s.fail(of, http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err))
 	return true
 }
 

@@ -60,13 +60,11 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	x.service, x.route = route.service, route
 	x.clings = route.service.clings(request)
 	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
-	meter := &route.service.meter
-	began := r.now()
-	meter.begin(began)
+	x.begin(r.now())
 	recorded := x.record(w)
 	// Deferred, because a broken answer ends in a panic of net/http's own.
 	defer func() {
-		meter.end(began, r.now(), x.status >= 500, x.status != statusClientGone && !x.tunnel)
+		x.end(r.now(), x.status != statusClientGone && !x.tunnel)
 		if x.entered {
 			route.gate.leave()
 		}
@@ -78,12 +76,12 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	x.trace()
 	if x.out = x.outgoing(); x.out == nil {
 		r.refused.Add(1)
-		x.fail(http.StatusBadRequest, unstrippable(route))
+		x.fail(causeMalformed, http.StatusBadRequest, unstrippable(route))
 		return x.status
 	}
 	if limit := r.options.MaxBody; limit > 0 {
 		if request.ContentLength > limit {
-			x.fail(http.StatusRequestEntityTooLarge, tooLarge(limit))
+			x.fail(causeTooLarge, http.StatusRequestEntityTooLarge, tooLarge(limit))
 			return x.status
 		}
 		request.Body = http.MaxBytesReader(w, request.Body, limit)
@@ -124,6 +122,7 @@ func (x *exchange) attempt(t *target) (over bool) {
 	}
 	attempt.answered()
 	t.answered()
+	x.answering = t
 	t.erred(answer.StatusCode)
 	x.relay(t, answer, attempt)
 	return true
@@ -138,8 +137,8 @@ func (x *exchange) unanswered(t *target, err error) (over bool) {
 	return x.dispatch.unanswered(x, t, why, err, repeatable(x.request.Method, x.request.ContentLength != 0))
 }
 
-func (x *exchange) fail(code int, reason string) {
-	x.status = code
+func (x *exchange) fail(why cause, code int, reason string) {
+	x.status, x.cause = code, why
 	x.logFailure(code, x.request.Method, x.request.URL.Path, reason)
 	x.refuse(code, reason, code == http.StatusBadRequest)
 }
@@ -209,7 +208,7 @@ func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
 		defer context.AfterFunc(attempt.ctx, func() { answer.Body.Close() })()
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		x.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched protocols unasked", t.ID, x.service.name))
+		x.fail(causeUnreadable, http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched protocols unasked", t.ID, x.service.name))
 		return
 	}
 	x.status = answer.StatusCode
@@ -227,8 +226,9 @@ func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
 	x.w.WriteHeader(answer.StatusCode)
 	if err := x.stream(answer, attempt); err != nil {
 		if errors.Is(err, errTarget) && x.request.Context().Err() == nil {
-			t.failed(err, false)
-			x.status = http.StatusBadGateway
+			x.cause = brokenOff(err)
+			t.failed(err, x.cause)
+			x.status, x.answering = http.StatusBadGateway, nil
 			if x.grpc {
 				endGRPC(x.w, fmt.Sprintf("task %s of service %q: %v", t.ID, x.service.name, err))
 				return

@@ -55,14 +55,14 @@ func (c *client) prepare(raw []byte) bool {
 	q := &c.request
 	target := q.Target
 	if limit := c.router.options.MaxBody; limit > 0 && q.Length > limit {
-		c.fail(http.StatusRequestEntityTooLarge, tooLarge(limit))
+		c.fail(causeTooLarge, http.StatusRequestEntityTooLarge, tooLarge(limit))
 		return false
 	}
 	if c.route.Strip {
 		rest, ok := c.strip(raw)
 		if !ok {
 			c.router.refused.Add(1)
-			c.fail(http.StatusBadRequest, unstrippable(c.route))
+			c.fail(causeMalformed, http.StatusBadRequest, unstrippable(c.route))
 			return false
 		}
 		target = rest
@@ -138,6 +138,7 @@ func (c *client) attempt(t *target) (over bool) {
 		err = c.send(u)
 		if err == nil {
 			t.answered()
+			c.answering = t
 			c.relay(u)
 			return true
 		}

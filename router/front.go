@@ -48,6 +48,7 @@ func (r *Router) greet(conn net.Conn, config *tls.Config) {
 	ctx, cancel := context.WithTimeout(r.ctx, handshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
+		r.handshakes.Add(1)
 		r.log.Debug("router: TLS handshake", "peer", conn.RemoteAddr(), "err", err)
 		conn.Close()
 		return

@@ -70,7 +70,8 @@ type gate struct {
 	limits   Limits
 	all      *rate.Limiter // nil without a rate
 	inflight atomic.Int64
-	used     atomic.Bool // by the present table; guarded by Router.mu
+	used     atomic.Bool             // by the present table; guarded by Router.mu
+	figures  atomic.Pointer[figures] // nil before the first request
 
 	mu      sync.Mutex
 	clients map[netip.Addr]*rate.Limiter
@@ -101,15 +102,15 @@ func limiter(perSecond float64, burst int) *rate.Limiter {
 // enter lets one request in, or says why not. leave must follow if it does.
 func (g *gate) enter(a *Access, client netip.Addr) *refusal {
 	if within(a.Deny, client) || len(a.Allow) > 0 && !within(a.Allow, client) {
-		return &refusal{http.StatusForbidden, fmt.Sprintf("the address %s may not use this route", client), false}
+		return &refusal{causeForbidden, http.StatusForbidden, fmt.Sprintf("the address %s may not use this route", client), false}
 	}
 	if g.inflight.Add(1) > int64(g.limits.InFlight) && g.limits.InFlight > 0 {
 		g.leave()
-		return &refusal{http.StatusServiceUnavailable, fmt.Sprintf("the route has %d requests in flight, which is its limit", g.limits.InFlight), false}
+		return &refusal{causeInFlight, http.StatusServiceUnavailable, fmt.Sprintf("the route has %d requests in flight, which is its limit", g.limits.InFlight), false}
 	}
 	if g.all != nil && !g.all.Allow() || !g.allows(client) {
 		g.leave()
-		return &refusal{http.StatusTooManyRequests, "more requests than the route's rate allows", false}
+		return &refusal{causeRate, http.StatusTooManyRequests, "more requests than the route's rate allows", false}
 	}
 	return nil
 }
@@ -171,9 +172,18 @@ func (g *gate) authentic(users map[string]string, request *http.Request) bool {
 // same. r.mu is held.
 func (r *Router) gateOf(route Route) *gate {
 	key := gateKey{canonicalHost(route.Host), route.Path, route.Service, route.TCP}
+	if route.connections() {
+		key.path = ""
+	}
 	g := r.gates[key]
 	if g == nil || g.limits != route.Limits {
+		was := g
 		g = newGate(route.Limits)
+		if was != nil {
+			// A request that comes by the old table at this moment and is the
+			// route's first is lost to the count.
+			g.figures.Store(was.figures.Load())
+		}
 		r.gates[key] = g
 	}
 	g.used.Store(true)
@@ -190,6 +200,7 @@ func (r *Router) forgetGates() {
 	for key, g := range r.gates {
 		if !g.used.Swap(false) {
 			delete(r.gates, key)
+			r.routeFigures.forget(g)
 		}
 	}
 }
@@ -198,13 +209,13 @@ func (r *Router) forgetGates() {
 func (x *exchange) enter() bool {
 	a := &x.route.Access
 	if no := x.route.gate.enter(a, x.from.client); no != nil {
-		x.fail(no.code, no.reason)
+		x.fail(no.why, no.code, no.reason)
 		return false
 	}
 	x.entered = true
 	if len(a.Users) > 0 && !x.route.gate.authentic(a.Users, x.request) {
 		x.challenge = true
-		x.fail(http.StatusUnauthorized, "this route asks for a name and a password")
+		x.fail(causeUnauthorized, http.StatusUnauthorized, "this route asks for a name and a password")
 		return false
 	}
 	if len(a.Users) > 0 {
@@ -234,7 +245,7 @@ func (x *exchange) forwardAuth(a *Access) bool {
 			return x.authorised(a, answer)
 		}
 	}
-	x.fail(http.StatusBadGateway, fmt.Sprintf("the route's authority gave no answer: %v", err))
+	x.fail(causeAuthority, http.StatusBadGateway, fmt.Sprintf("the route's authority gave no answer: %v", err))
 	return false
 }
 
@@ -249,14 +260,14 @@ func (x *exchange) authorised(a *Access, answer *http.Response) bool {
 		}
 		return true
 	}
-	x.status = answer.StatusCode
+	x.status, x.cause = answer.StatusCode, causeUnauthorized
 	if x.grpc {
 		x.refuse(answer.StatusCode, "the route's authority refuses the call", false)
 		return false
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, forwardAnswer))
 	if err != nil {
-		x.fail(http.StatusBadGateway, fmt.Sprintf("the answer of the route's authority broke off: %v", err))
+		x.fail(causeAuthority, http.StatusBadGateway, fmt.Sprintf("the answer of the route's authority broke off: %v", err))
 		return false
 	}
 	copyEndToEnd(x.w.Header(), answer.Header, func(name string) bool { return name == "Content-Length" })
@@ -272,7 +283,7 @@ func (s *stream) enter() bool {
 		client = at.Addr().Unmap()
 	}
 	if no := s.route.gate.enter(&s.route.Access, client); no != nil {
-		s.status = no.code
+		s.status, s.cause = no.code, no.why
 		s.router.log.Info("router: connection refused", "service", s.service.name, "port", s.route.TCP, "client", client, "reason", no.reason)
 		return false
 	}

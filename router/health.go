@@ -174,8 +174,13 @@ func (t *target) checked(err error, o Health) bool {
 }
 
 // failed records that a request to the target ended without an answer.
-func (t *target) failed(err error, refused bool) {
-	t.failures.Add(1)
+func (t *target) failed(err error, why cause) {
+	t.figures.failed(why)
+	t.strike(err, why == causeRefused)
+}
+
+// strike takes in what speaks against a target.
+func (t *target) strike(err error, refused bool) {
 	strikes := t.strikes.Add(1)
 	s := t.service
 	o := s.router.options.Health
@@ -237,7 +242,7 @@ func (t *target) erred(status int) {
 	t.errors.Store(0)
 	// Such a row counts as one of requests without an answer.
 	t.strikes.Store(int64(t.service.router.options.Health.EjectAfter))
-	t.failed(fmt.Errorf("%d answers with 5xx in a row", limit), false)
+	t.strike(fmt.Errorf("%d answers with 5xx in a row", limit), false)
 }
 
 // answered records that the target answered.

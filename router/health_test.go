@@ -147,14 +147,14 @@ func TestFailedRequestsInARowEjectATarget(t *testing.T) {
 		s.get(t, "/")
 		return strings.Contains(s.Targets("web")[0].Reason, "left out")
 	})
-	before := s.Targets("web")[0].Failures
+	before := s.Targets("web")[0].Failed()
 	for range 50 {
 		if code, _ := s.get(t, "/"); code != 200 {
 			t.Fatal(code)
 		}
 	}
-	if state := s.Targets("web")[0]; state.Failures != before {
-		t.Errorf("it was asked %d times more", state.Failures-before)
+	if state := s.Targets("web")[0]; state.Failed() != before {
+		t.Errorf("it was asked %d times more", state.Failed()-before)
 	}
 }
 

@@ -106,7 +106,7 @@ func (b *incoming) gather(c *client) bool {
 		c.readBy.Store(c.router.clock() + int64(c.router.options.BodyTimeout))
 		if err := c.fill(nil); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				c.fail(http.StatusRequestTimeout, "the request's body took too long")
+				c.fail(causeMalformed, http.StatusRequestTimeout, "the request's body took too long")
 			} else {
 				c.status, c.reuse = statusClientGone, false
 			}

@@ -59,6 +59,7 @@ func (x *exchange) mirror() {
 		out.URL.Scheme = "https"
 	}
 	out.Body = io.NopCloser(bytes.NewReader(body))
+	began := r.now()
 	r.tasks.Go(func() {
 		defer cancel()
 		defer r.mirrors.open.Add(-1)
@@ -66,10 +67,12 @@ func (x *exchange) mirror() {
 		answer, err := r.transports.of(upstream).RoundTrip(out)
 		if err != nil {
 			r.mirrors.lost.Add(1)
+			t.figures.failed(classify(ctx, err, nil).cause(err))
 			return
 		}
 		defer answer.Body.Close()
 		_, _ = io.Copy(io.Discard, answer.Body) // nobody wants it
+		t.figures.end(answer.StatusCode, noCause, r.now()-began, true)
 		r.mirrors.sent.Add(1)
 	})
 }

@@ -129,6 +129,14 @@ func (c *counted) Write(p []byte) (int, error) {
 // Unwrap is http.ResponseController's way to the writer below.
 func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
+// shown is a status as logs have it.
+func shown(status int) int {
+	if status == statusClientGone {
+		return 499
+	}
+	return status
+}
+
 // record begins the record of a request; done writes it.
 func (x *exchange) record(w http.ResponseWriter) (done func()) {
 	log := x.router.options.Access
@@ -146,7 +154,7 @@ func (x *exchange) record(w http.ResponseWriter) (done func()) {
 		log.Write(Record{
 			At: began, Took: time.Since(began), Client: client, User: user,
 			Method: x.request.Method, URI: x.request.RequestURI, Proto: x.request.Proto, Host: x.request.Host,
-			Status: x.status, Bytes: counter.bytes, Service: x.service.name, Task: x.task, Attempts: x.sent,
+			Status: shown(x.status), Bytes: counter.bytes, Service: x.service.name, Task: x.task, Attempts: x.sent,
 			Referer: x.request.Referer(), Agent: x.request.UserAgent(), Trace: x.request.Header.Get("Traceparent"),
 		})
 	}

@@ -91,10 +91,12 @@ func (c *client) broke(u *upstream, err error) {
 		c.status = statusClientGone
 		return
 	}
-	u.target.failed(err, false)
+	why := brokenOff(err)
+	u.target.failed(err, why)
+	c.cause, c.answering = why, nil
 	if c.status = http.StatusBadGateway; !c.replied {
 		c.reuse = true
-		c.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave an answer that cannot be read: %v", u.target.ID, c.service.name, err))
+		c.fail(why, http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave an answer that cannot be read: %v", u.target.ID, c.service.name, err))
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"plimsoll/router/h1"
 )
 
 // resends is how often one request is sent anew after it was sent in vain.
@@ -24,6 +26,39 @@ const (
 	unreadable                  // sent, and the answer is not HTTP as it should be
 	broken                      // sent, and the connection ended before the answer
 )
+
+// cause is what such a failure is counted as.
+func (f failure) cause(err error) cause {
+	switch f {
+	case notConnected:
+		if connectionRefused(err) {
+			return causeRefused
+		}
+		return causeConnect
+	case badBody:
+		return causeMalformed
+	case timedOut:
+		return causeTimeout
+	case unreadable:
+		return causeUnreadable
+	case broken:
+		return causeBroken
+	}
+	return noCause
+}
+
+// brokenOff is what an answer that ends too early is counted as.
+func brokenOff(err error) cause {
+	var e *h1.Error
+	var timeout net.Error
+	switch {
+	case errors.As(err, &e):
+		return causeUnreadable
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return causeTimeout
+	}
+	return causeBroken
+}
 
 // classify tells what an error of a round trip means. bodyErr is the error, if
 // any, of reading the client's body.

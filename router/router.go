@@ -78,13 +78,11 @@ type TargetState struct {
 	Healthy  bool   `json:"healthy"`
 	Draining bool   `json:"draining"`
 	Reason   string `json:"reason,omitempty"`
-	InFlight int    `json:"inFlight"`
 	// WebSockets are the open ones.
 	WebSockets int `json:"webSockets"`
-	// Requests and Failures count since the target was added; failures are
-	// attempts that ended without an answer.
-	Requests uint64 `json:"requests"`
-	Failures uint64 `json:"failures"`
+	// Figures count since the target was added. A request that is tried again is
+	// one at each of its targets; failures are attempts without a whole answer.
+	Figures
 }
 
 // TokenField is the header field that carries Options.Token.
@@ -158,9 +156,10 @@ type Router struct {
 	buffers    sync.Pool
 	epoch      time.Time
 
-	table    atomic.Pointer[table]
-	refused  atomic.Uint64
-	unrouted atomic.Uint64
+	table      atomic.Pointer[table]
+	refused    atomic.Uint64
+	unrouted   atomic.Uint64
+	handshakes atomic.Uint64 // of TLS that failed
 
 	ctx    context.Context // ends with Close; checks and tunnels live in it
 	cancel context.CancelFunc
@@ -169,17 +168,18 @@ type Router struct {
 	stopping chan struct{} // closed by Shutdown: nothing is held any more
 	stopOnce sync.Once
 
-	mu        sync.Mutex // held by whatever changes the fields below
-	services  map[string]*service
-	drained   map[string]time.Time // target ids that must not come back
-	server    *http.Server
-	listeners []net.Listener
-	ports     map[int]*port
-	streams   streams
-	gates     map[gateKey]*gate
-	asking    *http.Client // of authorities
-	mirrors   mirrors
-	compress  func(http.Handler) http.HandlerFunc
+	mu           sync.Mutex // held by whatever changes the fields below
+	services     map[string]*service
+	drained      map[string]time.Time // target ids that must not come back
+	server       *http.Server
+	listeners    []net.Listener
+	ports        map[int]*port
+	streams      streams
+	gates        map[gateKey]*gate
+	routeFigures routeFigures
+	asking       *http.Client // of authorities
+	mirrors      mirrors
+	compress     func(http.Handler) http.HandlerFunc
 
 	full     *handoff     // to the server above
 	fullOpen atomic.Int64 // its connections
@@ -340,11 +340,26 @@ func (r *Router) Pressure(service string) <-chan struct{} {
 	return s.meter.pressure
 }
 
-// Refused counts the requests that the router would not route for their form.
-func (r *Router) Refused() uint64 { return r.refused.Load() }
+// Totals count since the start what belongs to no route.
+type Totals struct {
+	// Refused are the requests that were not routed for their form.
+	Refused uint64
+	// Unrouted are the requests and connections that no route was found for.
+	Unrouted uint64
+	// Handshakes are those of TLS with clients that came to nothing.
+	Handshakes uint64
+	// Mirrored are the copies of requests that were answered, MirrorsLost those
+	// that were not, or not sent.
+	Mirrored, MirrorsLost uint64
+}
 
-// Unrouted counts the requests that no route was found for.
-func (r *Router) Unrouted() uint64 { return r.unrouted.Load() }
+// Totals gives the counts.
+func (r *Router) Totals() Totals {
+	return Totals{
+		Refused: r.refused.Load(), Unrouted: r.unrouted.Load(), Handshakes: r.handshakes.Load(),
+		Mirrored: uint64(r.mirrors.sent.Load()), MirrorsLost: uint64(r.mirrors.lost.Load()),
+	}
+}
 
 // now is the time since the router was made, on the monotonic clock.
 func (r *Router) now() time.Duration { return time.Since(r.epoch) }

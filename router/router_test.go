@@ -188,8 +188,8 @@ func TestARequestReachesTheServiceOfItsHostAndPath(t *testing.T) {
 	if code != 404 || !strings.Contains(page, `"other.localhost"`) {
 		t.Errorf("unrouted host: %d %q", code, page)
 	}
-	if s.Unrouted() != 1 {
-		t.Errorf("unrouted = %d, want 1", s.Unrouted())
+	if s.Totals().Unrouted != 1 {
+		t.Errorf("unrouted = %d, want 1", s.Totals().Unrouted)
 	}
 }
 

@@ -162,6 +162,7 @@ func (r *Router) receive(conn net.Conn, number int) {
 	if route.TLS == TLSTerminate {
 		secure := tls.Server(conn, r.options.TLS)
 		if err := secure.Handshake(); err != nil {
+			r.handshakes.Add(1)
 			r.log.Debug("router: TLS handshake", "peer", conn.RemoteAddr(), "err", err)
 			conn.Close()
 			return
@@ -181,14 +182,13 @@ func (r *Router) join(conn net.Conn, route *route) {
 	defer r.streams.leave()
 	s := &stream{dispatch: dispatch{router: r, service: route.service, route: route}, conn: conn}
 	if !s.enter() {
+		s.turnedAway()
 		return
 	}
 	defer route.gate.leave()
-	meter := &route.service.meter
-	began := r.now()
-	meter.begin(began)
+	s.begin(r.now())
 	s.run(s)
-	meter.end(began, r.now(), s.status >= 500, false)
+	s.end(r.now(), false)
 }
 
 // stream is a connection on its way to a target.
@@ -206,6 +206,7 @@ func (s *stream) attempt(t *target) (over bool) {
 		return s.unanswered(s, t, notConnected, err, false)
 	}
 	t.answered()
+	s.answering = t
 	defer to.Close()
 	defer context.AfterFunc(t.cut, func() { s.conn.Close(); to.Close() })()
 	couple(s.conn, to)
@@ -213,8 +214,8 @@ func (s *stream) attempt(t *target) (over bool) {
 }
 
 // fail has no words for the client: the connection's end is all it gets.
-func (s *stream) fail(code int, reason string) {
-	s.status = code
+func (s *stream) fail(why cause, code int, reason string) {
+	s.status, s.cause = code, why
 	s.logFailure(code, "TCP", strconv.Itoa(s.route.TCP), reason)
 }
 

@@ -38,10 +38,9 @@ type target struct {
 	Target
 	service *service
 
+	figures  figures
 	inflight atomic.Int64
 	tunnels  atomic.Int64
-	requests atomic.Uint64
-	failures atomic.Uint64
 	strikes  atomic.Int64 // failures since the last answer
 	errors   atomic.Int64 // answers with 5xx in a row
 	rampFrom atomic.Int64 // when its slow start began, in nanoseconds since 1970; 0: never
@@ -185,7 +184,7 @@ func (t *target) take() bool {
 		t.drop() // and no notice: there is no more room than before
 		return false
 	}
-	t.requests.Add(1)
+	t.figures.begin()
 	return true
 }
 
@@ -229,11 +228,11 @@ func (s *service) states() []TargetState {
 			Healthy:    t.health.usable(now) && !t.draining.Load() && !t.removed,
 			Draining:   t.draining.Load(),
 			Reason:     t.health.reason,
-			InFlight:   int(t.load()),
 			WebSockets: int(t.tunnels.Load()),
-			Requests:   t.requests.Load(),
-			Failures:   t.failures.Load(),
+			Figures:    t.figures.snapshot(),
 		}
+		// What a target is busy with, not what is not counted yet.
+		state.InFlight = int(t.load())
 		if state.Draining {
 			state.Reason = "it drains"
 		}

@@ -32,6 +32,7 @@ func (x *exchange) upgrade(t *target) (over bool) {
 	}
 	defer conn.Close()
 	t.answered()
+	x.answering = t
 	if answer.StatusCode != http.StatusSwitchingProtocols {
 		attempt := x.await(t)
 		defer attempt.end()
@@ -40,12 +41,12 @@ func (x *exchange) upgrade(t *target) (over bool) {
 		return true
 	}
 	if !hasToken(answer.Header["Upgrade"], "websocket") {
-		x.fail(http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched to another protocol than was asked for", t.ID, x.service.name))
+		x.fail(causeUnreadable, http.StatusBadGateway, fmt.Sprintf("task %s of service %q switched to another protocol than was asked for", t.ID, x.service.name))
 		return true
 	}
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		x.fail(http.StatusInternalServerError, "the connection cannot become a WebSocket: "+err.Error())
+		x.fail(causeInternal, http.StatusInternalServerError, "the connection cannot become a WebSocket: "+err.Error())
 		return true
 	}
 	defer client.Close()

@@ -152,6 +152,10 @@ func (figures) Stats(string) router.Stats {
 	return router.Stats{InFlight: 12, Held: 1, RequestsPerSecond: 30, LatencyP50: 3 * time.Millisecond, LatencyP99: 12 * time.Millisecond}
 }
 
+func (figures) Routes() []router.RouteState { return nil }
+
+func (figures) Totals() router.Totals { return router.Totals{} }
+
 func (figures) Targets(string) []router.TargetState { return nil }
 
 // serve makes the real API over the loop, and the console of one who asks it.
