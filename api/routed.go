@@ -20,6 +20,9 @@ var routedFigures = []metric{
 	{"router_mirrored_total", "Copies of requests that were answered.", prometheus.CounterValue, nil},
 	{"router_mirrors_lost_total", "Copies of requests that were not sent, or not answered.", prometheus.CounterValue, nil},
 
+	{"router_spans_total", "Spans that were delivered by OTLP.", prometheus.CounterValue, nil},
+	{"router_spans_lost_total", "Spans that were not: too many, or not taken.", prometheus.CounterValue, nil},
+
 	{"router_requests_total", "Requests that arrived at the router.", prometheus.CounterValue, byService},
 	{"router_errors_total", "Answers with status 5xx.", prometheus.CounterValue, byService},
 	{"router_requests_in_flight", "Requests without an answer yet.", prometheus.GaugeValue, byService},
@@ -63,6 +66,8 @@ func (c *routedCollector) Collect(out chan<- prometheus.Metric) {
 	put("router_tls_failures_total", float64(total.Handshakes))
 	put("router_mirrored_total", float64(total.Mirrored))
 	put("router_mirrors_lost_total", float64(total.MirrorsLost))
+	put("router_spans_total", float64(total.Spans))
+	put("router_spans_lost_total", float64(total.SpansLost))
 	for _, name := range c.services() {
 		c.collectService(out, name)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"plimsoll/router"
+	"plimsoll/router/otlp"
 )
 
 // EdgeOptions are those of the router that have no place in the file.
@@ -41,19 +42,29 @@ type EdgeOptions struct {
 	LogAll                  bool
 	// Trace gives requests without a traceparent one of their own.
 	Trace bool
+	// OTLP is the URL of a collector of traces; empty is that of OpenTelemetry's
+	// environment variables, or none. OTLPSample is the share of the traces that
+	// begin here that are sampled; under 0: as the environment says.
+	OTLP       string
+	OTLPSample float64
 	// ReusePort lets several routers listen at the same addresses.
 	ReusePort bool
 }
 
+// spansPatience bounds the sending of the last spans.
+const spansPatience = 2 * time.Second
+
 // edge is what a router needs of the process: certificates, logs, listeners.
 type edge struct {
 	EdgeOptions
-	log    *slog.Logger
-	access *router.AccessLog
-	files  *router.Certificates
+	log     *slog.Logger
+	version string
+	access  *router.AccessLog
+	files   *router.Certificates
 	// state is the folder of the state; acme is there with its options.
 	state string
 	acme  *acme
+	spans *otlp.Exporter
 	// taken are the listeners of the process before this one.
 	taken *inherited
 
@@ -91,6 +102,9 @@ func (e *edge) options(host, token string) (router.Options, error) {
 		}
 		o.Access = e.access
 	}
+	if err := e.trace(&o); err != nil {
+		return o, err
+	}
 	o.Listen = func(port int) (net.Listener, error) {
 		l, err := e.listen(net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil && e.failed == nil {
@@ -99,6 +113,23 @@ func (e *edge) options(host, token string) (router.Options, error) {
 		return l, err
 	}
 	return o, nil
+}
+
+// trace starts what gathers spans, if that is asked for.
+func (e *edge) trace(o *router.Options) error {
+	c, err := otlp.Configure(os.Getenv, e.OTLP, e.OTLPSample)
+	if err != nil {
+		return misusef("tracing by OTLP: %w", err)
+	}
+	if c.Endpoint == "" {
+		return nil
+	}
+	c.Log, c.Version = e.log, e.version
+	if e.spans, err = otlp.New(c.Options); err != nil {
+		return misusef("tracing by OTLP: %w", err)
+	}
+	o.Spans, o.SampleShare = e.spans, c.Share
+	return nil
 }
 
 // tls is how clients are answered with TLS; nil where no certificate is given,
@@ -211,6 +242,13 @@ func (e *edge) start(s *stack, r *router.Router, plain, secure net.Listener, pat
 		}
 		if e.access != nil {
 			err = errors.Join(err, e.access.Close())
+		}
+		if e.spans != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spansPatience)
+			defer cancel()
+			if lost := e.spans.Close(ctx); lost != nil {
+				e.log.Warn("router: the end of the traces is lost", "error", lost)
+			}
 		}
 		return err
 	})

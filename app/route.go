@@ -53,7 +53,7 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	e := &edge{EdgeOptions: o.Edge, log: o.Log, state: o.State}
+	e := &edge{EdgeOptions: o.Edge, log: o.Log, version: o.Version, state: o.State}
 	host, _, err := net.SplitHostPort(o.Router)
 	if err != nil {
 		return misusef("--router: %w", err)

@@ -134,7 +134,7 @@ func (u *up) prepareRouter() (err error) {
 	if u.routes, err = newRouted(u.project, u.o.Log, u.o.Edge.LogAll); err != nil {
 		return err
 	}
-	u.edge = &edge{EdgeOptions: u.o.Edge, log: u.o.Log, state: u.o.State}
+	u.edge = &edge{EdgeOptions: u.o.Edge, log: u.o.Log, version: u.o.Version, state: u.o.State}
 	host, _, err := net.SplitHostPort(u.o.Router)
 	if err != nil {
 		return misusef("--router: %w", err)

@@ -77,6 +77,7 @@ type dispatch struct {
 	answering *target
 	began     time.Duration // on the router's clock
 	attemptAt time.Duration // when the last attempt began
+	span      *Span         // nil where none is made
 }
 
 // begin counts an arrival.
@@ -103,6 +104,7 @@ func (d *dispatch) end(now time.Duration, measured bool) {
 	if d.answering != nil {
 		d.answering.figures.end(d.status, noCause, now-d.attemptAt, measured)
 	}
+	d.tell(now - d.began)
 }
 
 // sender sends one request; an HTTP/1.1 client's own connection is one, and an

@@ -70,10 +70,10 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 		}
 		recorded()
 	}()
+	x.follow()
 	if !x.enter() {
 		return x.status
 	}
-	x.trace()
 	if x.out = x.outgoing(); x.out == nil {
 		r.refused.Add(1)
 		x.fail(causeMalformed, http.StatusBadRequest, unstrippable(route))

@@ -515,24 +515,6 @@ func TestTheAccessLogOutlivesItsRotation(t *testing.T) {
 	}
 }
 
-func TestATraceIsPassedOnAndBegunWhereThatIsAskedFor(t *testing.T) {
-	seen := make(chan string, 1)
-	b := backend(t, func(w http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Traceparent") })
-	const given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	for _, trace := range []bool{false, true} {
-		s := serve(t, Options{Trace: trace})
-		s.set(t, one(targetOf("1", b)))
-		s.do(t, "GET", "/", nil, http.Header{"Traceparent": {given}})
-		if got := <-seen; got != given {
-			t.Errorf("traceparent %q, want the client's", got)
-		}
-		s.get(t, "/")
-		if got := <-seen; (len(got) == len(given)) != trace {
-			t.Errorf("tracing %v: traceparent %q", trace, got)
-		}
-	}
-}
-
 func TestASilentAnswerEndsWhereThatIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	b := backend(t, func(w http.ResponseWriter, r *http.Request) {

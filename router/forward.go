@@ -54,6 +54,7 @@ func (c *client) decode(path []byte) ([]byte, bool) {
 func (c *client) prepare(raw []byte) bool {
 	q := &c.request
 	target := q.Target
+	trace, drop := c.follow(raw)
 	if limit := c.router.options.MaxBody; limit > 0 && q.Length > limit {
 		c.fail(causeTooLarge, http.StatusRequestEntityTooLarge, tooLarge(limit))
 		return false
@@ -72,7 +73,10 @@ func (c *client) prepare(raw []byte) bool {
 		b = append(b, '/')
 	}
 	b = append(append(b, target...), " HTTP/1.1\r\n"...)
-	b = appendFields(b, &q.Fields, dropFromRequest)
+	b = appendFields(b, &q.Fields, drop)
+	if trace.changed {
+		b = append(trace.out.append(append(b, "Traceparent: "...)), "\r\n"...)
+	}
 	if q.Chunked {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}

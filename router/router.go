@@ -122,6 +122,11 @@ type Options struct {
 	Access *AccessLog
 	// Trace gives requests without a traceparent one of their own.
 	Trace bool
+	// Spans, if any, gets a span of each request that is sampled, and each request
+	// has a trace, as with Trace: one that others sampled is, one that begins here
+	// is by SampleShare, from 0 to 1. The targets get the span's id as their parent.
+	Spans       Spans
+	SampleShare float64
 	// Zone is the router's own availability zone, whose targets come first.
 	// Empty: zones make no difference.
 	Zone string
@@ -351,14 +356,20 @@ type Totals struct {
 	// Mirrored are the copies of requests that were answered, MirrorsLost those
 	// that were not, or not sent.
 	Mirrored, MirrorsLost uint64
+	// Spans were delivered, SpansLost were not.
+	Spans, SpansLost uint64
 }
 
 // Totals gives the counts.
 func (r *Router) Totals() Totals {
-	return Totals{
+	t := Totals{
 		Refused: r.refused.Load(), Unrouted: r.unrouted.Load(), Handshakes: r.handshakes.Load(),
 		Mirrored: uint64(r.mirrors.sent.Load()), MirrorsLost: uint64(r.mirrors.lost.Load()),
 	}
+	if r.options.Spans != nil {
+		t.Spans, t.SpansLost = r.options.Spans.Counts()
+	}
+	return t
 }
 
 // now is the time since the router was made, on the monotonic clock.

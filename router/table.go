@@ -169,7 +169,7 @@ func newPaths() *paths { return &paths{routes: map[string]*route{}} }
 func (r *Router) ready(from Route, t *table, s settings) *route {
 	return &route{
 		Route: from, service: t.services[from.Service], mirrored: t.services[from.Mirror.Service], gate: r.gateOf(from),
-		rare: from.rare() || s.rare() || r.options.Trace,
+		rare: from.rare() || s.rare(),
 	}
 }
 

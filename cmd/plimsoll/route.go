@@ -94,6 +94,8 @@ func edgeFlags(cmd *cobra.Command, to *app.EdgeOptions) {
 	flags.StringVar(&to.AccessFormat, "access-format", "json", "with --access-log: json or common")
 	flags.BoolVar(&to.LogAll, "access-all", false, "with --access-log: the requests of all routes, not only those with log: true")
 	flags.BoolVar(&to.Trace, "traceparent", false, "begin a trace for requests that have none (traceparent)")
+	flags.StringVar(&to.OTLP, "otlp-endpoint", "", "URL of a collector that gets a span of each sampled request (OTLP, http/protobuf), such as http://127.0.0.1:4318; without it $OTEL_EXPORTER_OTLP_ENDPOINT, if any")
+	flags.Float64Var(&to.OTLPSample, "otlp-sample", -1, "share of the traces that begin at the router that are sampled, from 0 to 1; without it as $OTEL_TRACES_SAMPLER says, else 1")
 	_ = cmd.MarkFlagDirname("certs")
 }
 
@@ -110,6 +112,9 @@ func checkEdge(o app.EdgeOptions) error {
 	}
 	if o.Redirect && o.Certificates == "" && !o.Development && o.ACME.Email == "" {
 		return misusef("--https-redirect needs a certificate: add --certs, --dev-cert or --acme-email")
+	}
+	if o.OTLPSample > 1 {
+		return misusef("--otlp-sample is %v; allowed: from 0 to 1", o.OTLPSample)
 	}
 	if o.AccessLog == "" && o.LogAll {
 		return misusef("--access-all is for --access-log; add --access-log FILE, or - for standard output")
