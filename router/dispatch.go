@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"plimsoll/router/h1"
@@ -247,6 +248,8 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 			code, err = e.Status, e
 		} else if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			code = http.StatusRequestEntityTooLarge
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			code, err = http.StatusRequestTimeout, errSlowBody
 		}
 		if code == http.StatusRequestEntityTooLarge {
 			of = causeTooLarge
@@ -276,6 +279,9 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 	s.fail(of, http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err))
 	return true
 }
+
+// errSlowBody is what a client is told whose body stops.
+var errSlowBody = errors.New("its next piece took too long")
 
 func (d *dispatch) mayResend() bool {
 	return d.service.budget.take(d.router.now(), d.service.meter.total())

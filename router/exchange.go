@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ type exchange struct {
 	// challenge asks the client for a name and a password.
 	challenge bool
 	task      string // the target's that was tried last
+	pace      *pace
 }
 
 // ServeHTTP sends the request to a target of the service that its host and path
@@ -61,6 +63,7 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	x.clings = route.service.clings(request)
 	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
 	x.begin(r.now())
+	x.pace = x.pacing(w)
 	recorded := x.record(w)
 	// Deferred, because a broken answer ends in a panic of net/http's own.
 	defer func() {
@@ -131,6 +134,9 @@ func (x *exchange) attempt(t *target) (over bool) {
 // unanswered decides what becomes of a request that got no answer.
 func (x *exchange) unanswered(t *target, err error) (over bool) {
 	why := classify(x.request.Context(), err, x.bodyErr)
+	if x.pace.late() {
+		why, x.bodyErr = badBody, os.ErrDeadlineExceeded
+	}
 	if why == badBody {
 		err = x.bodyErr
 	}
@@ -140,7 +146,7 @@ func (x *exchange) unanswered(t *target, err error) (over bool) {
 func (x *exchange) fail(why cause, code int, reason string) {
 	x.status, x.cause = code, why
 	x.logFailure(code, x.request.Method, x.request.URL.Path, reason)
-	x.refuse(code, reason, code == http.StatusBadRequest)
+	x.refuse(code, reason, code == http.StatusBadRequest || code == http.StatusRequestTimeout)
 }
 
 // refuse answers in the client's own terms.
@@ -268,6 +274,7 @@ func (x *exchange) stream(answer *http.Response, attempt *attempt) error {
 		n, err := answer.Body.Read(*buffer)
 		if n > 0 {
 			attempt.heard()
+			x.pace.writing()
 			if _, err := x.w.Write((*buffer)[:n]); err != nil {
 				return err
 			}
@@ -278,6 +285,7 @@ func (x *exchange) stream(answer *http.Response, attempt *attempt) error {
 			}
 		}
 		if err == io.EOF {
+			x.pace.written()
 			return nil
 		}
 		if err != nil {

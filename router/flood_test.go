@@ -42,9 +42,11 @@ func (s *served) dialHTTP2(t *testing.T) *framed {
 }
 
 // ask begins a request on a stream of its own.
-func (f *framed) ask(ends bool) (stream uint32, err error) {
+func (f *framed) ask(ends bool) (stream uint32, err error) { return f.askFor("/", ends) }
+
+func (f *framed) askFor(path string, ends bool) (stream uint32, err error) {
 	f.head.Reset()
-	for _, h := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "x"}, {Name: ":path", Value: "/"}} {
+	for _, h := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "x"}, {Name: ":path", Value: path}} {
 		if err := f.pack.WriteField(h); err != nil {
 			return 0, err
 		}
@@ -153,5 +155,30 @@ func TestControlFramesWhoseAnswersNobodyReadsTakeNoMemory(t *testing.T) {
 			t.Errorf("%s: the heap grew from %d to %d MiB", name, before>>20, after>>20)
 		}
 		f.Conn.Close()
+	}
+}
+
+// status is how a stream is answered: its status, or "reset".
+func (f *framed) status(stream uint32) string {
+	status := "reset"
+	decoder := hpack.NewDecoder(4096, func(h hpack.HeaderField) {
+		if h.Name == ":status" {
+			status = h.Value
+		}
+	})
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return status
+		}
+		switch frame := frame.(type) {
+		case *http2.HeadersFrame:
+			_, _ = decoder.Write(frame.HeaderBlockFragment())
+			if frame.StreamID == stream {
+				return status
+			}
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			return status
+		}
 	}
 }

@@ -76,7 +76,7 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if limit := x.router.options.ResponseTimeout; limit > 0 {
+	if limit := x.patience(); limit > 0 {
 		_ = conn.SetDeadline(time.Now().Add(limit))
 	}
 	out := x.addressed(t)
