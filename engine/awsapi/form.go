@@ -25,7 +25,7 @@ func formTree(form url.Values) (map[string]any, error) {
 		}
 		parts := strings.Split(key, ".")
 		if len(parts) > maxFormDepth {
-			return nil, &DecodeError{Path: key[:40] + "...", Reason: "the parameter has more than " + strconv.Itoa(maxFormDepth) + " names"}
+			return nil, &DecodeError{Path: key[:min(40, len(key))] + "...", Reason: "the parameter has more than " + strconv.Itoa(maxFormDepth) + " names"}
 		}
 		at := root
 		for _, part := range parts[:len(parts)-1] {

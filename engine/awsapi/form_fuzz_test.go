@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func FuzzForm(f *testing.F) {
 		"List.member.1.Text=a&List.member.2.List.member.1.Number=2", "List.1.Text=a&List.1.Map.1.key=b",
 		"Map.entry.1.key=k&Map.entry.1.value.Text=v", "Map.entry.1.key=k&Map.entry.2.key=k", "Names=&Names.member=1",
 		"Names.member.18446744073709551616=a", "Names.member.-1=a", "Names.member.01=a", "Number=1e400", "Ratio=NaN", "At=0", "..=", "=", "Text.a=1&Text=2",
+		strings.Repeat(".", 33), strings.Repeat("Text.", 33),
 		"Attribute.1.Name=a&Attribute.1.Value=b&Tag.Key=a&Tag.Value=b", "SendMessageBatchRequestEntry.1.MessageAttribute.1.Value.BinaryListValue.1=!",
 	} {
 		f.Add(seed)
