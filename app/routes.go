@@ -190,6 +190,51 @@ func (r *routed) tagged(s plimsoll.Service) []router.Tagged {
 	return out
 }
 
+// place is where a route is.
+type place struct {
+	host, path string
+	port       int
+}
+
+func placeOf(r router.Route) place {
+	return place{strings.ToLower(strings.TrimSuffix(r.Host, ".")), r.Path, r.TCP}
+}
+
+// unclaimed leaves out the tags whose place is taken, so that no tag can make a
+// table that the router refuses, which would hold up every other service's tasks.
+// The file's places are the file's. Requests at one place may be shared by several
+// services, connections not: the first service by name has them.
+func (r *routed) unclaimed(tags []router.Tagged) []router.Tagged {
+	taken := map[place]string{} // by whom, where nobody else may be
+	seen := map[place]map[string]bool{}
+	for _, f := range r.file {
+		taken[placeOf(f.Route)] = f.Route.Service
+	}
+	slices.SortStableFunc(tags, func(a, b router.Tagged) int { return cmp.Compare(a.Route.Service, b.Route.Service) })
+	var out []router.Tagged
+	for _, t := range tags {
+		at, service := placeOf(t.Route), t.Route.Service
+		if by, ok := taken[at]; ok && by != service {
+			if text := fmt.Sprint(at, service); !r.told[text] {
+				r.told[text] = true
+				r.log.Warn("a tag's route is taken by another service", "service", service, "by", by, "host", at.host, "path", at.path, "port", at.port)
+			}
+			continue
+		} else if ok || seen[at][service] {
+			continue // said twice
+		}
+		if seen[at] == nil {
+			seen[at] = map[string]bool{}
+		}
+		seen[at][service] = true
+		if t.Route.TCP != 0 || t.Route.TLS != "" {
+			taken[at] = service
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
 // table is what the router serves of a snapshot: the tasks that may get new
 // work, by the port that each route names.
 func (r *routed) table(cluster plimsoll.Cluster) router.Table {
@@ -197,6 +242,7 @@ func (r *routed) table(cluster plimsoll.Cluster) router.Table {
 	for _, s := range cluster.Services {
 		byTag = append(byTag, r.tagged(s)...)
 	}
+	byTag = r.unclaimed(byTag)
 	router.ShareOut(byTag)
 	all := append(slices.Clone(r.file), byTag...)
 	t := router.Table{Services: map[string][]router.Target{}}
@@ -210,6 +256,9 @@ func (r *routed) table(cluster plimsoll.Cluster) router.Table {
 			t.Services[name] = nil
 		}
 		key := name
+		if route.Port == 0 {
+			route.Port = first[name] // no port of its own: the service's
+		}
 		if route.Port != first[name] {
 			key = fmt.Sprintf("%s:%d", name, route.Port)
 			t.Services[key] = nil
@@ -218,6 +267,12 @@ func (r *routed) table(cluster plimsoll.Cluster) router.Table {
 		route.Route.Service = key
 		route.Route.Log = route.Route.Log || r.logAll && route.Route.TCP == 0 && route.Route.TLS == ""
 		t.Routes = append(t.Routes, route.Route)
+	}
+	for _, route := range t.Routes {
+		// Copies go to a service that need not have a route of its own.
+		if name := route.Mirror.Service; name != "" && ports[name] == nil {
+			ports[name], t.Services[name] = map[int]string{0: name}, nil
+		}
 	}
 	for _, task := range cluster.Tasks {
 		if !task.Serving() {

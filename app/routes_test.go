@@ -2,7 +2,10 @@ package app
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +59,50 @@ func TestTagsOfServicesAreRoutesAndABadOneHoldsUpNoOther(t *testing.T) {
 	}
 }
 
+// A table that the router refuses would keep the tasks of all services as they
+// were: those that come would get nothing, and those that go would get it all.
+func TestTagsThatClaimOnePlaceHoldUpNoOther(t *testing.T) {
+	file := project(t, "name: c\nservices: {web: {command: [x], ports: ['80'], x-plimsoll: {route: {host: shop.localhost, path: /}}}}\n")
+	var log bytes.Buffer
+	routes, err := newRouted(file, slog.New(slog.NewTextHandler(&log, nil)), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := plimsoll.Cluster{
+		Services: []plimsoll.Service{
+			{Name: "web", Tags: map[string]string{"plimsoll:route": "shop.localhost/", "plimsoll:route:2": "/two", "x": "urlprefix-/two"}},
+			{Name: "thief", Tags: map[string]string{"plimsoll:route": "SHOP.localhost/ weight=1"}},
+			{Name: "db-b", Tags: map[string]string{"plimsoll:route": ":5432"}},
+			{Name: "db-a", Tags: map[string]string{"plimsoll:route": ":5432", "plimsoll:route:2": "db.localhost proto=tcp+sni"}},
+			{Name: "db-c", Tags: map[string]string{"plimsoll:route": "db.localhost proto=tcp+sni"}},
+			{Name: "other", Tags: map[string]string{"plimsoll:route": "/other"}},
+		},
+	}
+	r := router.New(router.Options{Listen: func(int) (net.Listener, error) { return nil, errors.New("no port in this test") }})
+	defer r.Close()
+	for range 2 {
+		got := routes.table(cluster)
+		if err := r.SetTable(got); err != nil {
+			t.Fatal(err)
+		}
+		at := map[string]string{}
+		for _, route := range got.Routes {
+			key := fmt.Sprint(route.Host, route.Path, route.TCP)
+			if at[key] != "" {
+				t.Errorf("%s is said twice", key)
+			}
+			at[key] = route.Service
+		}
+		want := map[string]string{"shop.localhost/0": "web", "/two0": "web", "5432": "db-a", "db.localhost0": "db-a", "/other0": "other"}
+		if diff := cmp.Diff(want, at); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if n := strings.Count(log.String(), "is taken by another"); n != 3 {
+		t.Errorf("it is told %d times, want once of each of the 3:\n%s", n, &log)
+	}
+}
+
 func TestUsersAreReadWithTheirHashesAndNothingWeaker(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "users")
 	for text, want := range map[string]string{
@@ -68,5 +115,25 @@ func TestUsersAreReadWithTheirHashesAndNothingWeaker(t *testing.T) {
 		if want == "" && (err != nil || users["ali"] != "$2y$05$abc") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v %v", text, users, err)
 		}
+	}
+}
+
+func TestAMirrorNeedsNoRouteOfItsOwn(t *testing.T) {
+	file := project(t, "name: c\nservices: {web: {command: [x], ports: ['80'], x-plimsoll: {route: {host: shop.localhost, mirror: {service: shadow, share: 1}}}}, shadow: {command: [x], ports: ['80']}}\n")
+	routes, err := newRouted(file, slog.New(slog.DiscardHandler), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := router.New(router.Options{})
+	defer r.Close()
+	table := routes.table(plimsoll.Cluster{Tasks: []plimsoll.Task{{
+		ARN: "arn:aws:ecs:us-east-1:1:task/c/t1", Service: "shadow", LastStatus: plimsoll.StatusRunning, DesiredStatus: plimsoll.StatusRunning,
+		Endpoints: []plimsoll.Endpoint{{ContainerPort: 80, Host: "127.0.0.1", Port: 1}},
+	}}})
+	if err := r.SetTable(table); err != nil {
+		t.Fatal(err)
+	}
+	if got := table.Services["shadow"]; len(got) != 1 || got[0].ID != "t1" {
+		t.Errorf("the mirror's tasks are %+v", got)
 	}
 }
