@@ -179,3 +179,39 @@ func TestAnAccessLogMayBeStandardOutput(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEventsArePassedOnAsTheyComeWhereAnswersAreCompressed(t *testing.T) {
+	next := make(chan string)
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for event := range next {
+			_, _ = io.WriteString(w, "data: "+event+"\n\n")
+			w.(http.Flusher).Flush()
+		}
+	})
+	s := serve(t, Options{})
+	table := one(targetOf("1", b))
+	table.Routes[0].Compress = true
+	s.set(t, table)
+	answers := make(chan *http.Response, 1)
+	go func() {
+		answer, err := s.client.Get("http://" + s.address) // which takes gzip, and unpacks it
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- answer
+	}()
+	next <- "1"
+	answer := <-answers
+	defer answer.Body.Close()
+	buffer := make([]byte, len("data: 1\n\n"))
+	for _, event := range []string{"1", "2", "3"} {
+		if event != "1" {
+			next <- event // only after the one before has come
+		}
+		if _, err := io.ReadFull(answer.Body, buffer); err != nil || string(buffer) != "data: "+event+"\n\n" {
+			t.Fatalf("%q, %v; want the event %s", buffer, err, event)
+		}
+	}
+	close(next)
+}
