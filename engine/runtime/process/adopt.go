@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,10 +46,9 @@ func (r *Runtime) Adopt(ctx context.Context, known []runtime.Spec) error {
 // adopt takes up a task that the engine knows.
 func (r *Runtime) adopt(t *task) {
 	t.adopted = true
-	if data, err := os.ReadFile(filepath.Join(t.dir, recordFile)); err == nil {
-		if err := json.Unmarshal(data, &t.kept); err != nil {
-			r.o.Log.Warn("the record of a task cannot be read", "task", t.spec.TaskID, "error", err)
-		}
+	var err error
+	if t.kept, err = readRecord(t.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.o.Log.Warn("the record of a task cannot be read", "task", t.spec.TaskID, "error", err)
 	}
 	for _, b := range t.kept.Bindings {
 		r.ports.adopt(b.Address, b.HostPort)
@@ -111,7 +109,7 @@ func (t *task) resume() {
 // find gets hold of the task's shim; nil if it has written no state yet or
 // has ended.
 func (t *task) find() *handle {
-	state, err := readState(t.dir)
+	state, err := shim.ReadState(t.dir)
 	if err != nil {
 		return nil
 	}

@@ -127,11 +127,7 @@ func BenchmarkShimMemory(b *testing.B) {
 		id := fmt.Sprint("task-", i)
 		r.Start(sleeper(id))
 		<-events
-		data, err := os.ReadFile(filepath.Join(dir, id, shim.StateFile))
-		if err != nil {
-			b.Fatal(err)
-		}
-		state, err := shim.DecodeState(data)
+		state, err := shim.ReadState(filepath.Join(dir, id))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -111,11 +111,7 @@ func idle(t testing.TB, dir string) bool {
 
 // living gives the process of a container if it is alive.
 func living(dir, taskID, container string) (shim.Identity, bool) {
-	data, err := os.ReadFile(filepath.Join(dir, taskID, shim.StateFile))
-	if err != nil {
-		return shim.Identity{}, false
-	}
-	state, err := shim.DecodeState(data)
+	state, err := shim.ReadState(filepath.Join(dir, taskID))
 	if err != nil {
 		return shim.Identity{}, false
 	}

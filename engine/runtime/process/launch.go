@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,15 +24,23 @@ const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // defaultStopTimeout is ECS's own, for a container that names none.
 const defaultStopTimeout = 30 * time.Second
 
-// recordFile is where the engine keeps, for the next one, what the shim does
-// not know.
-const recordFile = "task.json"
-
-// record is what recordFile holds.
+// record is what the engine keeps of a task, for the next engine, of what the
+// shim does not know: the first line of the task's lock file.
 type record struct {
-	Boot     string            `json:"boot"` // the machine's boot id
-	Bindings []runtime.Binding `json:"bindings,omitempty"`
-	Cgroups  []shim.Cgroup     `json:"cgroups,omitempty"`
+	Boot       string            `json:"boot"` // the machine's boot id
+	Containers []string          `json:"containers"`
+	Bindings   []runtime.Binding `json:"bindings,omitempty"`
+	Cgroups    []shim.Cgroup     `json:"cgroups,omitempty"`
+}
+
+func readRecord(dir string) (record, error) {
+	var kept record
+	data, err := os.ReadFile(filepath.Join(dir, shim.LockFile))
+	if err != nil {
+		return kept, err
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	return kept, json.Unmarshal(line, &kept)
 }
 
 // launch starts the task. It returns when it runs, or has failed.
@@ -104,6 +113,7 @@ func (t *task) prepare() (shim.Launch, error) {
 			return shim.Launch{}, fmt.Errorf("container name %q: letters, digits, '-', '_' and '.' are allowed, each name once", c.Name)
 		}
 		seen[c.Name] = true
+		t.kept.Containers = append(t.kept.Containers, c.Name)
 		bindings, err := t.r.ports.take(t.spec.Address, c)
 		t.kept.Bindings = append(t.kept.Bindings, bindings...)
 		if err != nil {
@@ -194,7 +204,9 @@ func environment(spec runtime.Spec, c runtime.Container, home string, bindings [
 
 // claim makes the task's folder and locks it. From here on, whoever finds the
 // lock free knows that nothing of the task is being started: the shim has it
-// from this process without a gap.
+// from this process without a gap. A file for each thing that is kept would be the
+// dearest part of a start, so the record goes into the lock file; it is cut short
+// only where this process is killed before it forks.
 func (t *task) claim() (*os.File, error) {
 	if err := os.Mkdir(t.dir, 0o700); err != nil {
 		if errors.Is(err, os.ErrExist) {
@@ -206,7 +218,7 @@ func (t *task) claim() (*os.File, error) {
 	if err == nil {
 		var data []byte
 		if data, err = json.Marshal(t.kept); err == nil {
-			err = writeWhole(filepath.Join(t.dir, recordFile), data)
+			_, err = lock.Write(append(data, '\n'))
 		}
 		if err == nil {
 			return lock, nil
@@ -221,7 +233,7 @@ func (t *task) claim() (*os.File, error) {
 var errHeld = errors.New("the task's folder is locked")
 
 func takeLock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, shim.LockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, shim.LockFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -233,15 +245,6 @@ func takeLock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock of %q: %w", dir, err)
 	}
 	return f, nil
-}
-
-// writeWhole writes a file so that a process that is killed meanwhile leaves all
-// of it or nothing.
-func writeWhole(path string, data []byte) error {
-	if err := os.WriteFile(path+".tmp", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
 }
 
 // startShim forks the shim, gives it the launch, and waits for its answer. No
@@ -301,18 +304,13 @@ func (r *Runtime) forkShim(dir string, in, out, lock *os.File) (*handle, error) 
 	if len(r.o.Shim) > 0 {
 		path, argv = r.o.Shim[0], r.o.Shim
 	}
-	complaints, err := os.OpenFile(filepath.Join(dir, shim.ErrorFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer complaints.Close()
 	fd := -1
 	pid, err := syscall.ForkExec(path, append(slices.Clone(argv), "--dir", dir), &syscall.ProcAttr{
 		Dir: "/",
 		// One thread's worth of Go, and little garbage: there is one for each
-		// task of the machine.
-		Env:   []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single"},
-		Files: []uintptr{in.Fd(), out.Fd(), complaints.Fd(), lock.Fd()},
+		// task of the machine. What the machine's cgroups allow need not be read.
+		Env:   []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single", "GODEBUG=containermaxprocs=0"},
+		Files: []uintptr{in.Fd(), out.Fd(), lock.Fd(), lock.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
 	})
 	if err != nil {

@@ -26,11 +26,7 @@ import (
 
 func (b *bench) state(taskID string) shim.State {
 	b.t.Helper()
-	data, err := os.ReadFile(filepath.Join(b.dir, taskID, shim.StateFile))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	state, err := shim.DecodeState(data)
+	state, err := shim.ReadState(filepath.Join(b.dir, taskID))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -233,7 +229,7 @@ func leave(t *testing.T, dir, taskID, boot string, state *shim.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "task.json"), record, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, shim.LockFile), append(record, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if state == nil {
@@ -419,6 +415,38 @@ func TestTheFolderOfAnEndedTaskIsKeptForAWhileAndNoLonger(t *testing.T) {
 		_, err := os.Stat(filepath.Join(dir, "old"))
 		return os.IsNotExist(err)
 	})
+}
+
+func TestTheLogOfAContainerThatPrintsNothingIsEmptyUntilItDoes(t *testing.T) {
+	b := newBench(t, process.Options{})
+	folder, err := os.MkdirTemp("", "quiet") // one that the task's user can look into
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.Start(task("quiet", script("while [ ! -e "+folder+"/go ]; do sleep 0.01; done; echo at last")))
+	b.next(runtime.Started)
+	now, err := b.Logs(context.Background(), "quiet", "main", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(now); err != nil || len(got) > 0 {
+		t.Errorf("got %q, %v", got, err)
+	}
+	followed, err := b.Logs(context.Background(), "quiet", "main", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.next(runtime.Exited)
+	if got, err := io.ReadAll(followed); err != nil || string(got) != "at last\n" {
+		t.Errorf("followed: %q, %v", got, err)
+	}
 }
 
 func TestOutputIsBounded(t *testing.T) {

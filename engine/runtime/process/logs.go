@@ -24,10 +24,11 @@ func (r *Runtime) Logs(ctx context.Context, taskID, container string, follow boo
 	if !validID(taskID) {
 		return nil, fmt.Errorf("task %q: %w", taskID, fs.ErrNotExist)
 	}
-	names, err := logNames(r.dir(taskID))
+	kept, err := readRecord(r.dir(taskID))
 	if err != nil {
-		return nil, fmt.Errorf("task %q: %w", taskID, err)
+		return nil, fmt.Errorf("task %q: it has no logs: %w", taskID, err)
 	}
+	names := slices.Sorted(slices.Values(kept.Containers))
 	if container != "" {
 		if !slices.Contains(names, container) {
 			return nil, fmt.Errorf("container %q of task %q (it has %s): %w", container, taskID, strings.Join(names, ", "), fs.ErrNotExist)
@@ -67,27 +68,6 @@ func (l *logReader) stream(ctx context.Context, follow bool) io.ReadCloser {
 	return &logStream{PipeReader: out, cancel: cancel}
 }
 
-// logNames gives the containers that have a log, sorted.
-func logNames(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	prefix, suffix, _ := strings.Cut(shim.LogName("\x00"), "\x00")
-	var names []string
-	for _, e := range entries {
-		if name, ok := strings.CutPrefix(e.Name(), prefix); ok {
-			if name, ok = strings.CutSuffix(name, suffix); ok {
-				names = append(names, name)
-			}
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("it has no logs: %w", fs.ErrNotExist)
-	}
-	return names, nil
-}
-
 // logReader reads one container's output, the older part first.
 type logReader struct {
 	r           *Runtime
@@ -99,23 +79,23 @@ func (l *logReader) copy(ctx context.Context, w io.Writer, follow bool) error {
 	if err := copyFile(w, l.older); err != nil {
 		return err
 	}
-	f, err := os.Open(l.path)
-	if err != nil {
-		return err
-	}
+	var f *os.File // nil until the container has printed something
 	defer func() { f.Close() }()
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
 		over := !follow || l.over()
-		if _, err := io.Copy(w, f); err != nil {
+		if f == nil {
+			var err error
+			if f, err = os.Open(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if err := drain(w, f); err != nil || over {
 			return err
 		}
-		if over {
-			return nil
-		}
 		if next := l.rotated(f); next != nil {
-			_, err := io.Copy(w, f) // what came between the last read and the rotation
+			err := drain(w, f) // what came between the last read and the rotation
 			f.Close()
 			f = next
 			if err != nil {
@@ -131,6 +111,15 @@ func (l *logReader) copy(ctx context.Context, w io.Writer, follow bool) error {
 	}
 }
 
+// drain copies what is left of a file, if there is one.
+func drain(w io.Writer, f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	_, err := io.Copy(w, f)
+	return err
+}
+
 // over tells whether nothing more can come.
 func (l *logReader) over() bool {
 	if t := l.r.task(l.task); t != nil {
@@ -143,6 +132,9 @@ func (l *logReader) over() bool {
 
 // rotated gives the file that has taken the place of f, if one has.
 func (l *logReader) rotated(f *os.File) *os.File {
+	if f == nil {
+		return nil
+	}
 	next, err := os.Open(l.path)
 	if err != nil {
 		return nil

@@ -8,12 +8,13 @@
 //
 //	lock               locked by the engine before it starts the shim, and by
 //	                   the shim for as long as it lives: whoever gets the lock
-//	                   knows that nothing of the task is being started
-//	task.json          the host ports, the cgroups, the machine's boot
-//	state              the processes, with their start times
+//	                   knows that nothing of the task is being started. It has
+//	                   the engine's record (the host ports, the cgroups, the
+//	                   machine's boot), the first state of the processes, with
+//	                   their start times, and what the shim complained about
+//	state              every later state
 //	exit               the exit codes; nothing of the task runs any more
 //	container-NAME.log what the container printed (and .1, the older part)
-//	shim.log           what the shim complained about
 package process
 
 import (

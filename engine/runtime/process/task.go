@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,7 +19,7 @@ type task struct {
 	r    *Runtime
 	spec runtime.Spec
 	dir  string
-	kept record // what task.json holds
+	kept record
 
 	mu        sync.Mutex
 	handle    *handle // of the shim, once it has started the task
@@ -194,7 +195,7 @@ func (t *task) outcome() runtime.Event {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.r.o.Log.Warn("the exit codes of a task cannot be read", "task", t.spec.TaskID, "error", err)
 	}
-	state, err := readState(t.dir)
+	state, err := shim.ReadState(t.dir)
 	if err != nil {
 		return runtime.Event{Kind: runtime.StartFailed, Reason: "CannotStartContainerError: the task's parent process ended before it had started anything" + t.complaint()}
 	}
@@ -234,23 +235,17 @@ func (t *task) exited(exit shim.Exit) runtime.Event {
 
 // complaint is what the shim wrote about its trouble, ready to be appended.
 func (t *task) complaint() string {
-	data, err := os.ReadFile(filepath.Join(t.dir, shim.ErrorFile))
-	if err != nil || len(data) == 0 {
+	data, err := os.ReadFile(filepath.Join(t.dir, shim.LockFile))
+	if err != nil {
 		return ""
 	}
-	for i, b := range data {
-		if b == '\n' || i == 300 {
-			data = data[:i]
-			break
-		}
+	_, data, _ = bytes.Cut(data, []byte("\n")) // the record
+	if state, ok := bytes.CutPrefix(data, []byte(shim.FirstState)); ok {
+		_, data, _ = bytes.Cut(state, []byte("\nend\n"))
 	}
-	return ": " + string(data)
-}
-
-func readState(dir string) (shim.State, error) {
-	data, err := os.ReadFile(filepath.Join(dir, shim.StateFile))
-	if err != nil {
-		return shim.State{}, err
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	if len(line) == 0 {
+		return ""
 	}
-	return shim.DecodeState(data)
+	return ": " + string(line[:min(len(line), 300)])
 }

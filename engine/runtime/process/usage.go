@@ -25,7 +25,7 @@ func (r *Runtime) Usage(_ context.Context, taskID string) ([]runtime.Usage, erro
 	if t == nil {
 		return nil, fmt.Errorf("task %q: %w", taskID, fs.ErrNotExist)
 	}
-	state, err := readState(t.dir)
+	state, err := shim.ReadState(t.dir)
 	if err != nil {
 		return nil, fmt.Errorf("task %q: %w", taskID, fs.ErrNotExist)
 	}

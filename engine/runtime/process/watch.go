@@ -104,7 +104,7 @@ func (w *stateWatch) tell(number int32, mask uint32) {
 func (t *task) look() {
 	t.looking.Lock()
 	defer t.looking.Unlock()
-	state, err := readState(t.dir)
+	state, err := shim.ReadState(t.dir)
 	if err != nil {
 		return // not yet, or no more: its end is told
 	}

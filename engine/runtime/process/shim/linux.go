@@ -232,6 +232,20 @@ func identify(pid int) Identity {
 	return Identity{PID: pid, Start: st.Start}
 }
 
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := syscall.Write(fd, data)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
 // replaceFile writes a file whole or not at all. With durable it is on disk
 // when it returns.
 func replaceFile(path string, data []byte, durable bool) error {

@@ -14,7 +14,7 @@ type output struct {
 	path, older string
 	limit       int64
 	pipe        *os.File
-	f           *os.File
+	f           *os.File // nil until something is printed
 	size        int64
 	done        chan struct{}
 }
@@ -29,33 +29,27 @@ func openOutput(dir, container string, limit int64) (o *output, write int, err e
 		path: dir + "/" + LogName(container), older: dir + "/" + RotatedName(container),
 		limit: limit, done: make(chan struct{}),
 	}
-	if err := o.open(); err != nil {
-		syscall.Close(ends[0])
-		syscall.Close(ends[1])
-		return nil, -1, err
-	}
 	// Only this end: the container's must block.
 	syscall.SetNonblock(ends[0], true)
 	o.pipe = os.NewFile(uintptr(ends[0]), "output")
 	return o, ends[1], nil
 }
 
-func (o *output) open() (err error) {
-	if o.f, err = os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
-		return err
+func (o *output) open() {
+	f, err := os.OpenFile(o.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return // what is printed is dropped
 	}
-	info, err := o.f.Stat()
-	if err == nil {
+	o.f, o.size = f, 0
+	if info, err := f.Stat(); err == nil {
 		o.size = info.Size()
 	}
-	return err
 }
 
 func (o *output) start() { go o.copy() }
 
 func (o *output) abandon() {
 	o.pipe.Close()
-	o.f.Close()
 	close(o.done)
 }
 
@@ -75,13 +69,17 @@ func (o *output) copy() {
 }
 
 func (o *output) write(p []byte) {
+	if o.f == nil {
+		o.open()
+	}
 	if o.limit > 0 && o.size+int64(len(p)) > o.limit && o.size > 0 {
 		os.Rename(o.path, o.older)
 		o.f.Close()
-		o.size = 0
-		if o.open() != nil {
-			return // o.f is closed; writes to it are errors, and dropped
-		}
+		o.f, o.size = nil, 0
+		o.open()
+	}
+	if o.f == nil {
+		return
 	}
 	n, _ := o.f.Write(p)
 	o.size += int64(n)

@@ -42,17 +42,22 @@ const Command = "shim"
 
 // The files of a task's folder.
 const (
-	LockFile  = "lock"  // locked (flock) for as long as the shim lives
-	StateFile = "state" // State: written when all containers run
+	// LockFile is locked (flock) for as long as the shim lives. Its first line is
+	// the engine's; then come the first State, after the line FirstState, and what
+	// the shim complains about.
+	LockFile  = "lock"
+	StateFile = "state" // State, from its first change on
 	ExitFile  = "exit"  // Exit: written when nothing of the task runs any more
-	ErrorFile = "shim.log"
 )
+
+// FirstState is the line before the first state in the lock file.
+const FirstState = "state\n"
 
 // The descriptors that a shim is given, beside standard error.
 const (
 	launchFD = 0 // a Launch can be read from it
 	replyFD  = 1 // a Reply is written to it
-	lockFD   = 3 // the lock file, locked
+	lockFD   = 3 // the lock file, locked; what is written to it is appended
 )
 
 // This init is the one in the project that acts. The package comment says why.
@@ -259,7 +264,14 @@ func (s *shim) write() error {
 	if same(s.said, now) {
 		return nil
 	}
-	if err := replaceFile(s.dir+"/"+StateFile, now.Encode(), false); err != nil {
+	var err error
+	if len(s.said.Containers) == 0 {
+		// A file is dear where many tasks start. Cut short, it is no state.
+		err = writeAll(lockFD, append([]byte(FirstState), now.Encode()...))
+	} else {
+		err = replaceFile(s.dir+"/"+StateFile, now.Encode(), false)
+	}
+	if err != nil {
 		return err
 	}
 	s.said = now

@@ -108,6 +108,30 @@ func TestStateExitAndReplyArriveAsTheyWereSent(t *testing.T) {
 	}
 }
 
+func TestAFirstStateThatWasCutShortIsNone(t *testing.T) {
+	dir := t.TempDir()
+	want := State{Shim: Identity{PID: 4}, Up: true, Containers: []Process{{Identity: Identity{Name: "a", PID: 5}, Phase: order.Running}}}
+	encoded := string(want.Encode())
+	for cut := range len(encoded) + 1 {
+		text := "{}\n" + FirstState + encoded[:cut]
+		if err := os.WriteFile(filepath.Join(dir, LockFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadState(dir)
+		if whole := cut == len(encoded); whole != (err == nil) || whole && !cmp.Equal(want, got) {
+			t.Fatalf("cut at %d of %d: %+v, %v", cut, len(encoded), got, err)
+		}
+	}
+	later := want
+	later.Containers = []Process{{Identity: Identity{Name: "a", PID: 6}, Phase: order.Running, Restarts: 1}}
+	if err := os.WriteFile(filepath.Join(dir, StateFile), later.Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadState(dir); err != nil || !cmp.Equal(later, got) {
+		t.Errorf("after a change: %+v, %v", got, err)
+	}
+}
+
 func TestTheStatOfAProcessIsReadWhateverItsName(t *testing.T) {
 	// The name in the stat is that of the file: here it looks like the fields
 	// that come after it.

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"time"
 
@@ -60,6 +61,27 @@ func DecodeState(data []byte) (State, error) {
 	}
 	s.Shim, s.Containers = all[0].Identity, all[1:]
 	return s, nil
+}
+
+// ReadState reads the state of the task in a folder; fs.ErrNotExist is wrapped
+// where its shim has not said any.
+func ReadState(dir string) (State, error) {
+	data, err := os.ReadFile(dir + "/" + StateFile)
+	if err == nil {
+		return DecodeState(data)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return State{}, err
+	}
+	if data, err = os.ReadFile(dir + "/" + LockFile); err != nil {
+		return State{}, err
+	}
+	for i := 0; i+len(FirstState) < len(data); i++ {
+		if data[i] == '\n' && string(data[i+1:i+1+len(FirstState)]) == FirstState {
+			return DecodeState(data[i+1+len(FirstState):])
+		}
+	}
+	return State{}, wrap("state of the task in "+dir, os.ErrNotExist)
 }
 
 func (p *Process) decode(key, value string) (err error) {
