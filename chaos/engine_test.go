@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -73,7 +74,9 @@ type engine struct {
 // newEngine makes one that is not started. The wrap is a program that runs it.
 func newEngine(t *testing.T, state string, wrap ...string) *engine {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// Not 127.0.0.1, where any connection of this machine may take the port as
+	// its own end while the engine is dead.
+	free, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +181,7 @@ func (e *engine) clients(retryer func() aws.Retryer) (*ecs.Client, *sqs.Client) 
 	url := "http://" + e.address
 	c := aws.Config{
 		Region: "us-east-1", BaseEndpoint: &url, Retryer: retryer,
-		HTTPClient:  &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}},
+		HTTPClient:  &http.Client{Timeout: time.Minute, Transport: plainBodies{&http.Transport{MaxIdleConnsPerHost: 16, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}}},
 		Credentials: credentials.NewStaticCredentialsProvider(values["aws_access_key_id"], values["aws_secret_access_key"], ""),
 	}
 	return ecs.NewFromConfig(c), sqs.NewFromConfig(c)
@@ -187,4 +190,17 @@ func (e *engine) clients(retryer func() aws.Retryer) (*ecs.Client, *sqs.Client) 
 // within bounds one call.
 func within(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), time.Minute)
+}
+
+// plainBodies hides that the SDK's request bodies have WriteTo: once the answer
+// is there the SDK closes the body, whose WriteTo then gives io.EOF, and net/http,
+// still looking for more of it, closes the connection under the answer.
+type plainBodies struct{ http.RoundTripper }
+
+func (p plainBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.RoundTripper.RoundTrip(r)
 }
