@@ -89,6 +89,9 @@ func (p *provider) applyService(t *testing.T) {
 			MinimumHealthyPercent: aws.Int32(50), MaximumPercent: aws.Int32(200),
 			DeploymentCircuitBreaker: &types.DeploymentCircuitBreaker{Enable: true, Rollback: true},
 		},
+		// What the file leaves out comes as an empty list, which asks for nothing.
+		LoadBalancers: []types.LoadBalancer{}, ServiceRegistries: []types.ServiceRegistry{},
+		VolumeConfigurations: []types.ServiceVolumeConfiguration{}, VpcLatticeConfigurations: []types.VpcLatticeConfiguration{},
 		AvailabilityZoneRebalancing: types.AvailabilityZoneRebalancingDisabled,
 		PlacementStrategy:           []types.PlacementStrategy{{Type: "spread", Field: aws.String("attribute:ecs.availability-zone")}},
 		Tags:                        []types.Tag{{Key: aws.String("plimsoll:priority"), Value: aws.String("1")}},
@@ -116,6 +119,7 @@ func (p *provider) update(t *testing.T) {
 	t.Helper()
 	if _, err := p.UpdateService(t.Context(), &ecs.UpdateServiceInput{
 		Cluster: &p.cluster, Service: &p.service, TaskDefinition: &p.definition, DesiredCount: aws.Int32(3),
+		EnableExecuteCommand: aws.Bool(false), LoadBalancers: []types.LoadBalancer{}, ServiceRegistries: []types.ServiceRegistry{},
 		DeploymentConfiguration: &types.DeploymentConfiguration{MinimumHealthyPercent: aws.Int32(100), MaximumPercent: aws.Int32(200)},
 	}); err != nil {
 		t.Fatal(err)
