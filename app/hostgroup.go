@@ -95,6 +95,11 @@ func scaledHosts(p platform.HostScaler, h compose.Hosts, groups []string) *contr
 	if len(groups) == 0 {
 		return nil
 	}
+	return &control.Hosts{Scaler: p, Rules: hostRules(h)}
+}
+
+// hostRules are those of the file.
+func hostRules(h compose.Hosts) scale.HostRules {
 	rules := scale.DefaultHostRules()
 	rules.LaunchesPerPass = h.LaunchAtOnce
 	if h.Headroom.Tasks > 0 {
@@ -105,5 +110,5 @@ func scaledHosts(p platform.HostScaler, h compose.Hosts, groups []string) *contr
 	in.StableMost = max(in.StableMost, in.Stable)
 	in.DrainTimeout, in.Stuck = h.ScaleIn.DrainTimeout, scale.Stuck(h.ScaleIn.Stuck)
 	in.CPU, in.Memory = scale.Threshold(h.ScaleIn.CPU), scale.Threshold(h.ScaleIn.Memory)
-	return &control.Hosts{Scaler: p, Rules: rules}
+	return rules
 }

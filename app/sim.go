@@ -101,7 +101,10 @@ func simConfig(project *compose.Project, o SimOptions) (sim.Config, error) {
 	}
 	cfg := sim.Config{
 		Cluster: project.Name, Eviction: scale.Eviction(project.Eviction),
-		Hosts:  sim.Hosts{Count: project.Hosts.Count, Zones: project.Hosts.Zones, Each: project.Hosts.Each},
+		Hosts: sim.Hosts{
+			Count: project.Hosts.Count, Zones: max(1, project.Hosts.Zones), Each: project.Hosts.Each,
+			Min: project.Hosts.Min, Max: project.Hosts.Max, Rules: hostRules(project.Hosts),
+		},
 		Delays: o.Delays, Length: o.For, Step: o.Step, Seed: o.Seed, Faults: faults,
 	}
 	if cfg.Length == 0 {

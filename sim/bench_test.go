@@ -38,8 +38,20 @@ func ten(t testing.TB, days int) sim.Config {
 
 // BenchmarkDay simulates a day of ten services on fifty hosts at steps of 10 s;
 // thirty of them are to take no more than 20 s.
-func BenchmarkDay(b *testing.B) {
-	cfg := ten(b, 1)
+func BenchmarkDay(b *testing.B) { simulate(b, ten(b, 1)) }
+
+// BenchmarkMonth simulates the thirty days whole, on fifty hosts, and on hosts
+// that come and go, up to fifty.
+func BenchmarkMonth(b *testing.B) {
+	b.Run("fixed", func(b *testing.B) { simulate(b, ten(b, 30)) })
+	b.Run("elastic", func(b *testing.B) {
+		cfg := ten(b, 30)
+		cfg.Hosts.Min, cfg.Hosts.Max, cfg.Hosts.Rules = 3, 50, scale.DefaultHostRules()
+		simulate(b, cfg)
+	})
+}
+
+func simulate(b *testing.B, cfg sim.Config) {
 	var before, after syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 	for b.Loop() {
@@ -49,5 +61,5 @@ func BenchmarkDay(b *testing.B) {
 	}
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
 	used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
-	b.ReportMetric(30*float64(used)/1e9/float64(b.N), "cpu-s/30days")
+	b.ReportMetric(float64(used)/1e9*30/(cfg.Length.Hours()/24)/float64(b.N), "cpu-s/30days")
 }

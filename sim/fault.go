@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/xhit/go-str2duration/v2"
 )
@@ -76,11 +75,9 @@ func (w *world) plan(f Fault) {
 	switch f.Kind {
 	case HostDeath:
 		w.at(f.At, func() {
-			if len(w.hosts) == 0 {
-				return
+			if ids := w.failing(""); len(ids) > 0 {
+				w.failHost(ids[w.random.IntN(len(ids))])
 			}
-			w.dropHost(w.random.IntN(len(w.hosts)))
-			w.at(w.now+w.spread(w.cfg.Delays.HostStart), func() { w.addHosts(1, "") })
 		})
 	case ZoneLoss:
 		w.at(f.At, func() { w.loseZone(f) })
@@ -91,19 +88,5 @@ func (w *world) plan(f Fault) {
 		}
 		w.at(f.At, func() { w.outages[key]++ })
 		w.at(f.At+f.For, func() { w.outages[key]-- })
-	}
-}
-
-// loseZone has all hosts of a zone die, and come back later.
-func (w *world) loseZone(f Fault) {
-	lost := 0
-	for i := len(w.hosts) - 1; i >= 0; i-- {
-		if strings.HasSuffix(w.hosts[i].Zone, f.Name) {
-			w.dropHost(i)
-			lost++
-		}
-	}
-	if lost > 0 {
-		w.at(w.now+max(f.For, time.Second)+w.spread(w.cfg.Delays.HostStart), func() { w.addHosts(lost, f.Name) })
 	}
 }

@@ -81,7 +81,11 @@ func (w *world) protect() {
 // mark protects tasks or ends that, ten in a call.
 func (w *world) mark(ids []string, protected bool) {
 	for some := range slices.Chunk(ids, 10) {
+		if !protected {
+			w.freed = some
+		}
 		w.must(engine.UpdateTaskProtection{Cluster: w.cfg.Cluster, Tasks: some, Enabled: protected})
+		w.freed = nil
 	}
 }
 

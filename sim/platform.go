@@ -59,7 +59,7 @@ func (c *cluster) read() {
 	for _, i := range instances {
 		running, pending := m.InstanceCounts(i.ARN)
 		hosts = append(hosts, plimsoll.ContainerInstance{
-			ARN: i.ARN, InstanceID: i.EC2InstanceID, Address: i.Address, Zone: i.Zone, Status: i.Status, Connected: true,
+			DrainedAt: c.world.drained[i.ARN], ARN: i.ARN, InstanceID: i.EC2InstanceID, Address: i.Address, Zone: i.Zone, Status: i.Status, Connected: true,
 			Registered: i.Registered, Remaining: m.Remaining(i.ARN), Running: running, Pending: pending,
 		})
 	}

@@ -11,7 +11,6 @@ import (
 	"plimsoll/control"
 	"plimsoll/engine"
 	"plimsoll/scale"
-	"plimsoll/sim/baseline"
 )
 
 // Result is what became of a world.
@@ -90,7 +89,7 @@ func (w *world) run(ctx context.Context, s scaler) (Result, error) {
 func newWorld(cfg *Config) *world {
 	w := &world{
 		cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 2)),
-		byName: map[string]*workload{}, outages: map[string]int{}, running: map[string]bool{},
+		byName: map[string]*workload{}, outages: map[string]int{}, lost: map[string]time.Duration{}, drained: map[string]time.Time{}, running: map[string]bool{},
 		machine: engine.New(engine.Config{
 			Seed: strconv.FormatUint(cfg.Seed, 10), StoppedKeep: time.Minute, StoppedMax: 50, DeregistrationDelay: time.Second,
 		}),
@@ -111,7 +110,7 @@ func newWorld(cfg *Config) *world {
 func (w *world) populate() {
 	name := w.cfg.Cluster
 	w.must(engine.CreateCluster{Name: name})
-	w.addHosts(w.cfg.Hosts.Count, "")
+	w.launchHosts()
 	for _, l := range w.loads {
 		p := &l.Policy
 		w.must(engine.RegisterTaskDefinition{Definition: engine.TaskDefinition{
@@ -168,9 +167,11 @@ func newProduct(w *world) (*product, error) {
 		}
 		services = append(services, s)
 	}
-	loop, err := control.New(control.Options{
-		Platform: &cluster{world: w}, Services: services, Eviction: w.cfg.Eviction, Now: w.clock,
-	})
+	options := control.Options{Platform: &cluster{world: w}, Services: services, Eviction: w.cfg.Eviction, Now: w.clock}
+	if w.cfg.Hosts.scale() {
+		options.Hosts = &control.Hosts{Scaler: options.Platform.(*cluster), Rules: w.cfg.Hosts.Rules}
+	}
+	loop, err := control.New(options)
 	return &product{world: w, loop: loop, changed: map[string]int{}}, err
 }
 
@@ -228,104 +229,9 @@ func (p *product) wanted() (n int) {
 	return n
 }
 
-// field is a policy of the field.
-type field struct {
-	world   *world
-	policy  baseline.Policy
-	sources [][]*source
-	wants   []int
-	changed map[string]int
-}
-
-func newField(w *world, policy baseline.Policy) (*field, error) {
-	f := &field{world: w, policy: policy, wants: make([]int, len(w.loads)), changed: map[string]int{}}
-	for _, l := range w.loads {
-		var list []*source
-		for i := range l.Reads {
-			s, err := w.source(l, i)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, s)
-		}
-		f.sources = append(f.sources, list)
-	}
-	return f, nil
-}
-
-func (f *field) name() string            { return f.policy.Name() }
-func (f *field) interval() time.Duration { return f.policy.Interval() }
-func (f *field) wakes() bool             { return false }
-func (f *field) urgent() bool            { return false }
-
-func (f *field) step() error {
-	w := f.world
-	for i, l := range w.loads {
-		s, ok := w.machine.Service(w.cfg.Cluster, l.Policy.Service)
-		if !ok {
-			return fmt.Errorf("sim: service %q is gone", l.Policy.Service)
-		}
-		seen := baseline.Observation{
-			Now: w.clock(), Service: l.Policy.Service, Ready: l.running, Desired: s.Desired,
-			Min: l.Policy.Min, Max: l.Policy.Max, Capacity: l.capacity(),
-		}
-		for k, from := range f.sources[i] {
-			seen.Metrics = append(seen.Metrics, metric(&l.Policy.Triggers[k], from))
-		}
-		want := min(max(f.policy.Desired(seen), l.Policy.Min), l.Policy.Max)
-		f.wants[i] = want
-		if want == s.Desired {
-			continue
-		}
-		if _, err := w.call(engine.UpdateService{Cluster: w.cfg.Cluster, Service: l.Policy.Service, Desired: &want}); err != nil {
-			return err
-		}
-		f.changed[l.Policy.Service]++
-	}
-	return nil
-}
-
-func (f *field) wanted() (n int) {
-	for _, want := range f.wants {
-		n += want
-	}
-	return n
-}
-
-// metric is a trigger's reading as the field's policies take it.
-func metric(t *scale.Trigger, from *source) baseline.Metric {
-	sample, err := from.Read(context.Background())
-	m := baseline.Metric{Known: err == nil, Value: sample.Value, Target: t.Target, Kind: baseline.Average, Activation: t.Activation}
-	switch {
-	case t.Mode == scale.Ratio:
-		m.Kind = baseline.Ratio
-	case t.Mode == scale.Exact:
-		m.Kind, m.Target = baseline.Average, 1
-	}
-	m.Queue = from.kind == Backlog || from.kind == Waiting
-	return m
-}
-
-// capacity is how much of the first trigger's value one task bears at most; 0
-// where that cannot be said.
-func (l *workload) capacity() float64 {
-	if len(l.Reads) == 0 {
-		return 0
-	}
-	switch l.Reads[0].Kind {
-	case Arrivals:
-		return l.Rate
-	case Concurrency:
-		return l.Policy.Triggers[0].Target
-	case Backlog, Waiting:
-		return 1
-	}
-	return 0
-}
-
 // point is the world of this moment.
 func (w *world) point(s scaler) Point {
-	p := Point{At: w.now, Wanted: float64(s.wanted()), Hosts: float64(len(w.hosts))}
+	p := Point{At: w.now, Wanted: float64(s.wanted()), Hosts: float64(w.hosts)}
 	for _, l := range w.loads {
 		rate := l.Arrivals.At(w.now)
 		need := needed(rate, l.Rate)

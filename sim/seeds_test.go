@@ -59,6 +59,12 @@ func anyWorld(seed uint64) sim.Config {
 		Delays:   sim.Delays{TaskStart: seconds(0, 40), TaskStop: seconds(0, 20), HostStart: seconds(0, 120)},
 		Eviction: scale.Eviction{PerPass: pick(1, 20), Quiet: seconds(0, 10)},
 	}
+	if pick(0, 1) == 0 {
+		h := &cfg.Hosts
+		h.Min = pick(0, h.Count)
+		h.Max = max(1, h.Count+pick(0, 8))
+		h.Rules = anyHostRules(pick, seconds)
+	}
 	kinds := sim.Generators()
 	for i := range pick(1, 4) {
 		low := pick(0, 1)
@@ -100,4 +106,19 @@ func anyWorld(seed uint64) sim.Config {
 		cfg.Faults = append(cfg.Faults, f)
 	}
 	return cfg
+}
+
+// anyHostRules are rules by which hosts come and go soon, in a short world.
+func anyHostRules(pick func(low, high int) int, seconds func(low, high int) time.Duration) scale.HostRules {
+	rules := scale.DefaultHostRules()
+	rules.LaunchesPerPass, rules.LaunchTimeout = pick(1, 10), seconds(30, 600)
+	if pick(0, 2) == 0 {
+		rules.Headroom = []scale.Headroom{{Tasks: pick(1, 4), Size: plimsoll.Resources{CPU: 128, Memory: 128}}}
+	}
+	in := &rules.In
+	in.Off, in.Stable, in.StableMost = pick(0, 9) == 0, seconds(1, 60), seconds(60, 120)
+	in.Batch, in.MinPerZone = float64(pick(1, 10))/10, pick(0, 1)
+	in.DrainTimeout = seconds(5, 300)
+	in.Stuck = []scale.Stuck{scale.StuckUndrain, scale.StuckWait, scale.StuckTerminate}[pick(0, 2)]
+	return rules
 }

@@ -81,10 +81,15 @@ const (
 	Other Kind = "other"
 )
 
-// Hosts are the world's container instances.
+// Hosts are the world's container instances: of one Auto Scaling group.
 type Hosts struct {
+	// Count is how many there are at first, in Zones zones.
 	Count, Zones int
 	Each         plimsoll.Resources
+	// Min and Max bound how many there are; Max 0: there are always Count.
+	Min, Max int
+	// Rules are those by which the control loop has hosts come and go.
+	Rules scale.HostRules
 }
 
 // Delays are how long things take. Each is spread by up to a tenth, by the seed.
@@ -92,7 +97,8 @@ type Delays struct {
 	// TaskStart is from the placement of a task until it runs: the pull of its
 	// image and its warm-up. TaskStop is from the stop signal to its end.
 	TaskStart, TaskStop time.Duration
-	// HostStart is from the launch of a host until it takes tasks.
+	// HostStart is from the launch of a host until it takes tasks. All that are
+	// launched at once take the same time.
 	HostStart time.Duration
 }
 
@@ -100,10 +106,10 @@ type Delays struct {
 type FaultKind string
 
 const (
-	// HostDeath ends a host and all of its tasks; a new one takes its place
-	// after Delays.HostStart.
+	// HostDeath ends a host and all of its tasks; its group launches a new one.
 	HostDeath FaultKind = "host"
-	// ZoneLoss ends all hosts of a zone; they come back when it is over.
+	// ZoneLoss ends all hosts of a zone; until it is over their group launches
+	// new ones in the other zones, as Auto Scaling does.
 	ZoneLoss FaultKind = "zone"
 	// MetricOutage has the readings of a service fail (of all, without a name).
 	MetricOutage FaultKind = "metrics"
@@ -130,8 +136,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("sim: a length of %s at steps of %s: both must be over 0", c.Length, c.Step)
 	case c.Length/c.Step > 100_000_000:
 		return fmt.Errorf("sim: %s at steps of %s are more than 100 million steps; take longer steps", c.Length, c.Step)
-	case c.Hosts.Count < 1 || c.Hosts.Zones < 1:
+	case c.Hosts.Zones < 1 || !c.Hosts.scale() && c.Hosts.Count < 1:
 		return fmt.Errorf("sim: %d hosts in %d zones: at least one of each is needed", c.Hosts.Count, c.Hosts.Zones)
+	case c.Hosts.scale() && (c.Hosts.Min < 0 || c.Hosts.Count < c.Hosts.Min || c.Hosts.Count > c.Hosts.Max):
+		return fmt.Errorf("sim: %d hosts, bounded by %d and %d: 0 <= min <= count <= max is allowed", c.Hosts.Count, c.Hosts.Min, c.Hosts.Max)
 	case len(c.Services) == 0:
 		return errors.New("sim: there are no services")
 	case c.Delays.TaskStart < 0 || c.Delays.TaskStop < 0 || c.Delays.HostStart < 0:

@@ -40,6 +40,7 @@ func (w *world) verify(before *witness) {
 	w.verifyProtected(before, tasks)
 	w.verifyOrder(before, tasks)
 	w.verifyCounts(before, tasks)
+	w.verifyHosts()
 }
 
 func alive(t *engine.Task) bool { return t.LastStatus != plimsoll.StatusStopped }
@@ -71,7 +72,7 @@ func (w *world) verifyCapacity(tasks []*engine.Task) {
 func (w *world) verifyProtected(before *witness, tasks []*engine.Task) {
 	for _, t := range tasks {
 		was := before.tasks[t.ID]
-		if was == nil || !was.Protected(w.clock()) || was.DesiredStatus != plimsoll.StatusRunning {
+		if was == nil || !was.Protected(w.clock()) || slices.Contains(w.freed, t.ID) || was.DesiredStatus != plimsoll.StatusRunning {
 			continue
 		}
 		if t.DesiredStatus == plimsoll.StatusStopped && t.StopCode == "ServiceSchedulerInitiated" {
@@ -115,11 +116,15 @@ func (w *world) verifyOrder(before *witness, tasks []*engine.Task) {
 }
 
 // verifyCounts: every desired count that was set is within its bounds, and no
-// service has more tasks that stay than it is to have.
+// service has more tasks that stay than it is to have. What is on a draining host
+// is being replaced, and comes on top.
 func (w *world) verifyCounts(before *witness, tasks []*engine.Task) {
-	staying := map[string]int{}
+	staying, draining := map[string]int{}, map[string]bool{}
+	for _, i := range w.machine.Instances(w.cfg.Cluster) {
+		draining[i.ARN] = i.Status == plimsoll.InstanceDraining
+	}
 	for _, t := range tasks {
-		if alive(t) && t.DesiredStatus == plimsoll.StatusRunning {
+		if !draining[t.ContainerInstance] && alive(t) && t.DesiredStatus == plimsoll.StatusRunning {
 			staying[t.Service]++
 		}
 	}
@@ -139,13 +144,11 @@ func (w *world) verifyCounts(before *witness, tasks []*engine.Task) {
 				protected++
 			}
 		}
-		if most := max(s.Desired, protected); staying[name] > most && !slices.ContainsFunc(w.machine.Instances(w.cfg.Cluster), draining) {
+		if most := max(s.Desired, protected); staying[name] > most {
 			w.broken("%s has %d tasks that stay and is to have %d, of which %d are protected", name, staying[name], s.Desired, protected)
 		}
 	}
 }
-
-func draining(i *engine.ContainerInstance) bool { return i.Status == plimsoll.InstanceDraining }
 
 // verifyChange: a count that the loop sets is within its bounds, but for what is
 // protected; and none is lowered while it is not known why.

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"plimsoll"
 	"plimsoll/engine"
 	"plimsoll/engine/runtime"
 )
@@ -24,9 +23,12 @@ type world struct {
 	calls   uint64
 	wake    time.Duration // of the machine; 0: none
 	outages map[string]int
-	hosts   []engine.HostSpec
-	made    int             // hosts, for their names
-	running map[string]bool // tasks of the runtime, by id
+	lost    map[string]time.Duration // zones, until when
+	hosts   int                      // that are paid for
+	drained map[string]time.Time     // hosts that were told to drain, by ARN
+	running map[string]bool          // tasks of the runtime, by id
+	// freed are the tasks whose protection is being ended.
+	freed []string
 	// revision grows with each change of the machine.
 	revision    uint64
 	hostSeconds float64
@@ -150,6 +152,7 @@ func (w *world) must(c engine.Command) {
 
 // count notes how many tasks of each service run from now on.
 func (w *world) count() {
+	w.countHosts()
 	for _, l := range w.loads {
 		running, pending := w.machine.ServiceCounts(w.cfg.Cluster, l.Policy.Service)
 		l.running, l.holding = running, running+pending
@@ -190,44 +193,6 @@ func (w *world) elapse(to time.Duration) {
 	for _, l := range w.loads {
 		l.advance(w.now, to)
 	}
-	w.hostSeconds += seconds * float64(len(w.hosts))
+	w.hostSeconds += seconds * float64(w.hosts)
 	w.now = to
-}
-
-// addHosts launches hosts; they join at once.
-func (w *world) addHosts(n int, zone string) {
-	for range n {
-		w.made++
-		letter := zone
-		if letter == "" {
-			letter = string(rune('a' + (w.made-1)%w.cfg.Hosts.Zones))
-		}
-		w.hosts = append(w.hosts, engine.HostSpec{
-			Name: fmt.Sprintf("host-%d", w.made), Zone: "us-east-1" + letter,
-			Address: fmt.Sprintf("10.%d.%d.%d", w.made>>16&255, w.made>>8&255, w.made&255), Resources: w.cfg.Hosts.Each,
-		})
-	}
-	w.must(engine.PutHosts{Cluster: w.cfg.Cluster, Hosts: append([]engine.HostSpec(nil), w.hosts...)})
-}
-
-// dropHost has a host die: its tasks end with it.
-func (w *world) dropHost(i int) {
-	host := w.hosts[i]
-	w.hosts = append(w.hosts[:i:i], w.hosts[i+1:]...)
-	arn := ""
-	for _, instance := range w.machine.Instances(w.cfg.Cluster) {
-		if instance.Name == host.Name {
-			arn = instance.ARN
-		}
-	}
-	var ids []string
-	for _, t := range w.machine.Tasks(w.cfg.Cluster) {
-		if t.ContainerInstance == arn && t.LastStatus != plimsoll.StatusStopped {
-			ids = append(ids, t.ID)
-		}
-	}
-	w.must(engine.PutHosts{Cluster: w.cfg.Cluster, Hosts: append([]engine.HostSpec(nil), w.hosts...)})
-	for _, id := range ids {
-		w.end(id, "Host EC2 terminated")
-	}
 }
