@@ -199,6 +199,7 @@ func (s *server) routes() {
 	s.mux.HandleFunc("POST /v1/services/{name}/pause", s.pause)
 	s.mux.HandleFunc("POST /v1/services/{name}/resume", s.resume)
 	s.mux.HandleFunc("POST /v1/tasks/", s.release)
+	s.mux.HandleFunc("GET /v1/tasks/", s.release)
 	s.mux.HandleFunc("POST /v1/shutdown", s.shutdown)
 	s.mux.HandleFunc(fallback, s.unknown)
 	s.mux.Handle("GET /metrics", s.metrics())

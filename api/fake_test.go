@@ -92,7 +92,10 @@ func (l *loop) SetCeiling(service string, n int, until time.Time) error {
 }
 func (l *loop) Pause(service string) error                   { return l.ask("pause %s", service) }
 func (l *loop) Release(_ context.Context, task string) error { return l.ask("release %s", task) }
-func (l *loop) Resume(service string) error                  { return l.ask("resume %s", service) }
+func (l *loop) Yield(_ context.Context, task string, leave bool) error {
+	return l.ask("yield %s %t", task, leave)
+}
+func (l *loop) Resume(service string) error { return l.ask("resume %s", service) }
 
 // step publishes a new state, as a step of the loop does.
 func (l *loop) step(change func(*control.State)) {

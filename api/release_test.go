@@ -64,7 +64,10 @@ func TestATasksTokenReleasesThatTaskAndNothingElse(t *testing.T) {
 		{h, http.MethodPost, "/v1/tasks/bbbb2222/release", "mine", http.StatusUnauthorized},
 		{h, http.MethodPost, "/v1/tasks/bbbb2222/release", "secret", http.StatusOK},
 		{h, http.MethodPost, "/v1/services/web/pause", "mine", http.StatusUnauthorized},
-		{h, http.MethodGet, "/v1/tasks/aaaa1111/release", "mine", http.StatusUnauthorized},
+		{h, http.MethodGet, "/v1/tasks/aaaa1111/release", "mine", http.StatusOK},
+		{h, http.MethodGet, "/v1/tasks/bbbb2222/release", "mine", http.StatusUnauthorized},
+		{h, http.MethodDelete, "/v1/tasks/aaaa1111/release", "mine", http.StatusUnauthorized},
+		{own, http.MethodGet, "/v1/tasks/bbbb2222/release", "mine", http.StatusUnauthorized},
 		{own, http.MethodPost, "/v1/tasks/aaaa1111/release", "mine", http.StatusOK},
 		{own, http.MethodPost, "/v1/tasks/aaaa1111/release", "", http.StatusUnauthorized},
 		{own, http.MethodPost, "/v1/tasks/bbbb2222/release", "mine", http.StatusUnauthorized},
@@ -78,7 +81,30 @@ func TestATasksTokenReleasesThatTaskAndNothingElse(t *testing.T) {
 			t.Errorf("%s %s with %q: status %d, want %d", c.method, c.path, c.token, w.Code, c.want)
 		}
 	}
-	if len(l.asked) != 3 {
+	if len(l.asked) != 4 {
 		t.Errorf("asked %q", l.asked)
+	}
+}
+
+func TestATaskAsksWhetherItsPlaceIsNeededAndLeavesIfItIs(t *testing.T) {
+	kept := fmt.Errorf("%w: nobody needs it", control.ErrKept)
+	for _, c := range []struct {
+		method, query string
+		refusal       error
+		status        int
+		asked, body   string
+	}{
+		{http.MethodGet, "", nil, http.StatusOK, "yield x false", `"needed": true`},
+		{http.MethodGet, "", kept, http.StatusOK, "yield x false", `"needed": false`},
+		{http.MethodPost, "?if=needed", nil, http.StatusOK, "yield x true", `"released": true`},
+		{http.MethodPost, "?if=needed", kept, http.StatusConflict, "yield x true", "nobody needs it"},
+		{http.MethodPost, "?if=wished", nil, http.StatusBadRequest, "", `\"wished\"`},
+	} {
+		l := newLoop()
+		l.refusal = c.refusal
+		w := ask(handler(t, api.Options{Loop: l}), c.method, "/v1/tasks/x/release"+c.query, "")
+		if w.Code != c.status || strings.Join(l.asked, ",") != c.asked || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("%s %s: status %d, %s; asked %q; want %+v", c.method, c.query, w.Code, w.Body, l.asked, c)
+		}
 	}
 }

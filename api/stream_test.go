@@ -257,7 +257,7 @@ func gone(h http.Handler) (http.Handler, <-chan struct{}) {
 func TestAClientThatReadsNothingIsGivenUpAndHoldsUpNobody(t *testing.T) {
 	l := newLoop()
 	o := options(l)
-	o.WriteTimeout = 50 * time.Millisecond
+	o.WriteTimeout = 2 * time.Second
 	h, returned := gone(handler(t, o))
 	server := httptest.NewServer(h)
 	defer server.Close()

@@ -95,6 +95,7 @@ func (e *embedded) serve(s *stack, o embeddedOptions, directory *tenants.Directo
 	own.HandleFunc("/", e.worlds.serveHomeAgent)
 	if o.release != nil {
 		own.Handle("POST /v1/tasks/", o.release)
+		own.Handle("GET /v1/tasks/", o.release)
 	}
 	own.HandleFunc(agentPath+"{account}/{region}/", e.worlds.serveAgent)
 	own.Handle("POST /{$}", endpoint) // the same without TLS, for the tasks and for Plimsoll itself

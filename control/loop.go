@@ -63,7 +63,8 @@ type Loop struct {
 	lacking     map[string]bool
 
 	releases *releases
-	pasts    *pasts // guarded by file
+	basis    atomic.Pointer[basis] // nil: there is none that holds
+	pasts    *pasts                // guarded by file
 
 	// mu guards the overrides and the subscribers; file the writing of the
 	// state file.

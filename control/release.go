@@ -99,6 +99,11 @@ func (r *releases) know(service string, desired int) {
 // after; the task is to take no more work, and may end. The error wraps
 // ErrUnknownTask, ErrKept or ErrNotYet.
 func (l *Loop) Release(ctx context.Context, task string) error {
+	return l.release(ctx, task, true, func(*plimsoll.Task) error { return nil })
+}
+
+// release counts a task out that may go, unless it is only asked whether it may.
+func (l *Loop) release(ctx context.Context, task string, leave bool, may func(*plimsoll.Task) error) error {
 	releaser, able := l.platform.(platform.Releaser)
 	if !able || l.opts.DryRun {
 		return fmt.Errorf("%w: this loop changes nothing here", ErrKept)
@@ -116,6 +121,9 @@ func (l *Loop) Release(ctx context.Context, task string) error {
 		return nil
 	}
 	if err := l.mayLeave(&t); err != nil {
+		return err
+	}
+	if err := may(&t); err != nil || !leave {
 		return err
 	}
 	if err := releaser.Release(ctx, t.ARN); errors.Is(err, platform.ErrNotFound) {
@@ -196,6 +204,9 @@ func (l *Loop) countReleases(ctx context.Context, now time.Time, seen plimsoll.C
 	}
 	after = seen
 	asked := l.askedToLeave(now, &after)
+	if len(asked) > 0 {
+		l.basis.Store(nil) // it knows nothing of them
+	}
 	if len(asked) > 0 || len(r.ledger.Underway) > 0 {
 		after.Services = slices.Clone(seen.Services) // their counts may change
 	}

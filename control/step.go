@@ -43,6 +43,7 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 		Eviction: l.opts.Eviction, Budget: l.opts.Budget,
 	}
 	state.Plan = scale.Decide(in)
+	l.basis.Store(&basis{in: in, plan: state.Plan})
 	l.memory = state.Plan.Memory
 	l.history.record(now, state.Plan.Verdicts)
 	state.Took = l.now().Sub(began)

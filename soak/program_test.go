@@ -29,7 +29,7 @@ import (
 const (
 	taskScript = `export WORKER=$$
 trap 'echo "term $WORKER" >>"$LEDGER"; kill -TERM $w' TERM
-"$PLIMSOLL" work --queue jobs --visibility 20s --idle 1s --retry-after 0s --log-level warn -- /bin/sh "$JOB" &
+"$PLIMSOLL" work --queue "$QUEUE" --visibility 20s --idle 1s --retry-after 0s --log-level warn -- /bin/sh "$JOB" &
 w=$!
 while :; do
   wait $w; status=$?
@@ -66,7 +66,9 @@ type living struct {
 	ledgerPath string
 }
 
-func newLiving(t *testing.T, hosts, perHost int) *living {
+// newLiving starts the program with a compose file of its own, in which $task,
+// $job, $ledger and $plimsoll stand for the scripts and files of this test.
+func newLiving(t *testing.T, compose string) *living {
 	t.Helper()
 	p := &living{t: t, dir: t.TempDir()}
 	p.binary, p.ledgerPath = filepath.Join(p.dir, "plimsoll"), filepath.Join(p.dir, "ledger")
@@ -75,23 +77,8 @@ func newLiving(t *testing.T, hosts, perHost int) *living {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	compose := fmt.Sprintf(`
-name: soak
-x-plimsoll: {hosts: {count: %d, zones: %d, cpu: %d, memory: 8192M}}
-services:
-  worker:
-    command: [/bin/sh, %q]
-    deploy: {resources: {reservations: {cpus: "0.125", memory: 64M}}}
-    stop_grace_period: 60s
-    environment: {LEDGER: %q, JOB: %q, PLIMSOLL: %q}
-    x-plimsoll:
-      priority: 1
-      min: 0
-      max: %d
-      cooperative: true
-      behavior: {scaleDown: {stabilizationWindow: 0s}, cooldown: 0s}
-      triggers: [{type: aws-sqs-queue, queue: jobs, queueLength: 1, interval: 100ms}]
-`, hosts, min(hosts, 3), 128*perHost, filepath.Join(p.dir, "task"), p.ledgerPath, filepath.Join(p.dir, "job"), p.binary, hosts*perHost)
+	compose = strings.NewReplacer("$task", filepath.Join(p.dir, "task"), "$job", filepath.Join(p.dir, "job"),
+		"$ledger", p.ledgerPath, "$plimsoll", p.binary).Replace(compose)
 	for name, text := range map[string]string{"compose.yaml": compose, "task": taskScript, "job": jobScript, "ledger": ""} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -191,10 +178,18 @@ func (p *living) until(what string, most time.Duration, so func() bool) {
 	p.t.Fatalf("not within %s: %s", most, what)
 }
 
-// queueURL is asked anew: it may be of a life before.
-func (p *living) queueURL() *string {
+// send sends a message to the queue of that name.
+func (p *living) send(queue, body string) {
 	p.t.Helper()
-	found, err := p.sqs.GetQueueUrl(p.t.Context(), &awssqs.GetQueueUrlInput{QueueName: aws.String("jobs")})
+	if _, err := p.sqs.SendMessage(p.t.Context(), &awssqs.SendMessageInput{QueueUrl: p.queueURL(queue), MessageBody: &body}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// queueURL is asked anew: it may be of a life before.
+func (p *living) queueURL(queue string) *string {
+	p.t.Helper()
+	found, err := p.sqs.GetQueueUrl(p.t.Context(), &awssqs.GetQueueUrlInput{QueueName: &queue})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -248,10 +243,11 @@ type account struct {
 	// that a worker left without an end.
 	interrupted []string
 	workers     int
+	queues      map[string]map[string]bool // of each worker: the names of its jobs up to a dash
 }
 
 func read(lines []string) account {
-	a := account{begun: map[string]int{}, ended: map[string]int{}, failed: map[string]int{}}
+	a := account{begun: map[string]int{}, ended: map[string]int{}, failed: map[string]int{}, queues: map[string]map[string]bool{}}
 	busy := map[string]string{} // worker to job
 	for n, line := range lines {
 		words := append(strings.Fields(line), "", "", "")
@@ -259,6 +255,11 @@ func read(lines []string) account {
 		switch words[0] {
 		case "begin":
 			a.begun[job]++
+			if a.queues[worker] == nil {
+				a.queues[worker] = map[string]bool{}
+			}
+			queue, _, _ := strings.Cut(job, "-")
+			a.queues[worker][queue] = true
 			busy[worker] = job
 		case "end":
 			a.ended[job]++
@@ -281,6 +282,22 @@ func read(lines []string) account {
 	return a
 }
 
+// workers is a compose service of cooperative workers, one for each message of
+// the queue of the service's name. The dollars of the environment are newLiving's.
+const workers = `  %[1]s:
+    command: [/bin/sh, $task]
+    deploy: {resources: {reservations: {cpus: "0.125", memory: 64M}}}
+    stop_grace_period: 60s
+    environment: {QUEUE: %[1]s, LEDGER: $ledger, JOB: $job, PLIMSOLL: $plimsoll}
+    x-plimsoll:
+      priority: %[2]d
+      min: 0
+      max: %[3]d
+      cooperative: true
+      behavior: {scaleDown: {stabilizationWindow: 0s}, cooldown: 0s}
+      triggers: [{type: aws-sqs-queue, queue: %[1]s, queueLength: 1, interval: 100ms}]
+`
+
 // TestTheBuiltProgramInterruptsNoJob has the program as it is built run plain
 // commands under `plimsoll work`, while others lower its count, drain its hosts and
 // kill it.
@@ -288,21 +305,23 @@ func TestTheBuiltProgramInterruptsNoJob(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: this test builds the program and runs it")
 	}
+	t.Parallel()
 	jobs, scaleIns, kills, hosts, perHost, longest := 10, 40, 2, 2, 2, 1500
 	if n := long(); n > 1 {
 		jobs, scaleIns, kills, hosts, perHost, longest = 100, 1000, n, 5, 2, 15_000
 	}
-	p := newLiving(t, hosts, perHost)
-	url := p.queueURL()
+	p := newLiving(t, fmt.Sprintf(`
+name: soak
+x-plimsoll: {hosts: {count: %d, zones: %d, cpu: %d, memory: 8192M}}
+services:
+`, hosts, min(hosts, 3), 128*perHost)+fmt.Sprintf(workers, "worker", 1, hosts*perHost))
 	for i := range jobs {
 		fails := "never"
 		if i%7 == 3 {
 			fails = "once"
 		}
 		body := fmt.Sprintf("job-%d %.2f %s", i, float64(200+random(longest))/1000, fails)
-		if _, err := p.sqs.SendMessage(t.Context(), &awssqs.SendMessageInput{QueueUrl: url, MessageBody: &body}); err != nil {
-			t.Fatal(err)
-		}
+		p.send("worker", body)
 	}
 	p.until("work begins", time.Minute, func() bool { return len(read(p.ledger()).begun) > 0 })
 	for i := range scaleIns {
@@ -321,8 +340,8 @@ func TestTheBuiltProgramInterruptsNoJob(t *testing.T) {
 	}
 	p.drain(-1)
 	p.until("all jobs done", 10*time.Minute, func() bool { return len(read(p.ledger()).ended) == jobs })
-	p.until("the queue empty", time.Minute, func() bool { return p.depth() == 0 })
-	p.until("no task left", 2*time.Minute, func() bool { return p.desired() == 0 })
+	p.until("the queue empty", time.Minute, func() bool { return p.depth("worker") == 0 })
+	p.until("no task left", 2*time.Minute, func() bool { return p.desired("worker") == 0 })
 
 	a := read(p.ledger())
 	for _, what := range a.interrupted {
@@ -342,8 +361,8 @@ func TestTheBuiltProgramInterruptsNoJob(t *testing.T) {
 }
 
 // depth counts the messages of the queue, visible or not.
-func (p *living) depth() int {
-	out, err := p.sqs.GetQueueAttributes(p.t.Context(), &awssqs.GetQueueAttributesInput{QueueUrl: p.queueURL(), AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+func (p *living) depth(queue string) int {
+	out, err := p.sqs.GetQueueAttributes(p.t.Context(), &awssqs.GetQueueAttributesInput{QueueUrl: p.queueURL(queue), AttributeNames: []sqstypes.QueueAttributeName{"All"}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -356,9 +375,9 @@ func (p *living) depth() int {
 	return total
 }
 
-// desired is the worker's desired and running count together.
-func (p *living) desired() int {
-	out, err := p.ecs.DescribeServices(p.t.Context(), &awsecs.DescribeServicesInput{Cluster: aws.String("soak"), Services: []string{"worker"}})
+// desired is a service's desired and running count together.
+func (p *living) desired(service string) int {
+	out, err := p.ecs.DescribeServices(p.t.Context(), &awsecs.DescribeServicesInput{Cluster: aws.String("soak"), Services: []string{service}})
 	if err != nil || len(out.Services) != 1 {
 		p.t.Fatal(err)
 	}

@@ -159,6 +159,7 @@ type platform struct {
 	until     time.Time
 	refuse    error
 	keep      error
+	needed    func() bool // nil: never
 	releases  int
 }
 
@@ -186,6 +187,17 @@ func (p *platform) Release(context.Context) error {
 	_ = p.q.note("release")
 	p.releases++
 	return p.keep
+}
+
+// Yield says that the place is needed once as many jobs are done as needed says.
+func (p *platform) Yield(_ context.Context, leave bool) error {
+	p.q.mu.Lock()
+	defer p.q.mu.Unlock()
+	if p.needed == nil || !p.needed() {
+		return worker.ErrKept
+	}
+	_ = p.q.note("yield %t", leave)
+	return nil
 }
 
 // safe tells whether the task is protected now.

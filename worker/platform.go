@@ -48,6 +48,7 @@ type nowhere struct{}
 
 func (nowhere) Protect(context.Context, time.Duration) error { return nil }
 func (nowhere) Release(context.Context) error                { return nil }
+func (nowhere) Yield(context.Context, bool) error            { return ErrKept }
 
 // ecs is a task of ECS, or of the engine that speaks like it.
 type ecs struct {
@@ -80,7 +81,7 @@ func (e *ecs) Protect(ctx context.Context, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	status, text, err := e.call(ctx, http.MethodPut, e.agent+"/task-protection/v1/state", body)
+	status, text, err := e.call(ctx, http.MethodPut, e.agent+"/task-protection/v1/state", "", body)
 	if err != nil {
 		return fmt.Errorf("task protection: %w", err)
 	}
@@ -118,7 +119,7 @@ func (e *ecs) self(ctx context.Context) (taskMetadata, error) {
 	if e.metadata == "" {
 		return m, errors.New("ECS_CONTAINER_METADATA_URI_V4 is not set")
 	}
-	status, text, err := e.call(ctx, http.MethodGet, e.metadata+"/task", nil)
+	status, text, err := e.call(ctx, http.MethodGet, e.metadata+"/task", "", nil)
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("status %d with %.200q", status, text)
 	}
@@ -142,15 +143,11 @@ func (e *ecs) Release(ctx context.Context) error {
 	if e.release == "" {
 		return fmt.Errorf("%w: PLIMSOLL_RELEASE_URI is not set, so nothing would keep another from taking its place", ErrKept)
 	}
-	target := e.release
-	if strings.Contains(target, "{arn}") {
-		m, err := e.self(ctx)
-		if err != nil {
-			return fmt.Errorf("release: %w", err)
-		}
-		target = strings.ReplaceAll(target, "{arn}", url.PathEscape(m.TaskARN))
+	target, err := e.target(ctx)
+	if err != nil {
+		return err
 	}
-	status, text, err := e.call(ctx, http.MethodPost, target, nil)
+	status, text, err := e.call(ctx, http.MethodPost, target, e.token, nil)
 	switch {
 	case err != nil && e.releases != nil && ctx.Err() == nil:
 		// Said in both ways it counts once, so it does not matter whether the call
@@ -164,6 +161,51 @@ func (e *ecs) Release(ctx context.Context) error {
 		return fmt.Errorf("release: status %d with %.300q: %w", status, bytes.TrimSpace(text), ErrKept)
 	}
 	return fmt.Errorf("release: status %d with %.300q", status, bytes.TrimSpace(text))
+}
+
+// target is the URL at which this task releases itself.
+func (e *ecs) target(ctx context.Context) (string, error) {
+	if !strings.Contains(e.release, "{arn}") {
+		return e.release, nil
+	}
+	m, err := e.self(ctx)
+	if err != nil {
+		return "", fmt.Errorf("release: %w", err)
+	}
+	return strings.ReplaceAll(e.release, "{arn}", url.PathEscape(m.TaskARN)), nil
+}
+
+// Yield implements Platform. A release that is said without need for an answer, by
+// the queue, is no way to ask.
+func (e *ecs) Yield(ctx context.Context, leave bool) error {
+	if e.release == "" || e.standalone(ctx) {
+		return ErrKept
+	}
+	target, err := e.target(ctx)
+	if err != nil {
+		return err
+	}
+	method := http.MethodGet
+	if leave {
+		method, target = http.MethodPost, target+"?if=needed"
+	}
+	status, text, err := e.call(ctx, method, target, e.token, nil)
+	var answer struct{ Released, Needed bool }
+	switch {
+	case err != nil:
+		return fmt.Errorf("yield: %w", err)
+	case status == http.StatusConflict:
+		return ErrKept
+	case status != http.StatusOK:
+		return fmt.Errorf("yield: status %d with %.300q", status, bytes.TrimSpace(text))
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return fmt.Errorf("yield: status %d with %.300q", status, text)
+	}
+	if !answer.Released && !answer.Needed {
+		return ErrKept
+	}
+	return nil
 }
 
 // releaseByQueue says it without an answer: a loop that keeps the service's minimum
@@ -184,7 +226,7 @@ func (e *ecs) releaseByQueue(ctx context.Context) error {
 }
 
 // call makes one request and reads its answer.
-func (e *ecs) call(ctx context.Context, method, url string, body []byte) (int, []byte, error) {
+func (e *ecs) call(ctx context.Context, method, url, token string, body []byte) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -192,8 +234,8 @@ func (e *ecs) call(ctx context.Context, method, url string, body []byte) (int, [
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if e.token != "" && method == http.MethodPost {
-		request.Header.Set("Authorization", "Bearer "+e.token)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	answer, err := e.client.Do(request)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func (a *agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := io.ReadAll(r.Body)
-	a.got = append(a.got, r.Method+" "+r.URL.EscapedPath()+" "+string(body)+r.Header.Get("Authorization"))
+	a.got = append(a.got, r.Method+" "+r.URL.RequestURI()+" "+string(body)+r.Header.Get("Authorization"))
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
 }
@@ -113,6 +114,42 @@ func TestARefusedReleaseKeepsTheTask(t *testing.T) {
 	a.metadata = `{"DesiredStatus":"RUNNING"}`
 	if err := a.start(t, "").Release(t.Context()); err != nil {
 		t.Errorf("a task of no service: %v", err)
+	}
+}
+
+func TestATaskAsksWhetherItsPlaceIsNeeded(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		body   string
+		leave  bool
+		want   string // "": needed
+	}{
+		{200, `{"task":"1","needed":true}`, false, ""},
+		{200, `{"task":"1","needed":false,"reason":"…"}`, false, "kept"},
+		{200, `{"task":"1","released":true}`, true, ""},
+		{409, `{"error":"kept"}`, true, "kept"},
+		{404, `{}`, true, "status 404"}, // a loop of before
+		{500, `{}`, false, "status 500"},
+		{200, `what`, true, "what"},
+	} {
+		a := &agent{status: c.status, body: c.body, metadata: member}
+		err := a.start(t, "/v1/tasks/{arn}/release").Yield(t.Context(), c.leave)
+		switch {
+		case c.want == "" && err != nil, c.want == "kept" && !errors.Is(err, worker.ErrKept),
+			c.want != "" && c.want != "kept" && (err == nil || errors.Is(err, worker.ErrKept) || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%+v: %v", c, err)
+		}
+		want := "GET /v1/tasks/arn:task%2Fc%2F1/release Bearer mine"
+		if c.leave {
+			want = "POST /v1/tasks/arn:task%2Fc%2F1/release?if=needed Bearer mine"
+		}
+		if !slices.Contains(a.got, want) {
+			t.Errorf("%q, want %q", a.got, want)
+		}
+	}
+	a := &agent{status: 200, metadata: member}
+	if err := a.start(t, "").Yield(t.Context(), true); !errors.Is(err, worker.ErrKept) {
+		t.Errorf("without anybody to ask: %v", err)
 	}
 }
 

@@ -16,6 +16,9 @@ const (
 	callTime = 15 * time.Second
 	// releaseFor is how long a release is tried that gets no answer.
 	releaseFor = 2 * time.Minute
+	// A worker with work asks every yieldEvery whether its place is needed, and
+	// yieldAgain after it got no answer within yieldTime.
+	yieldEvery, yieldAgain, yieldTime = 5 * time.Second, time.Minute, 3 * time.Second
 )
 
 // Run works until ctx ends, which is how a stop signal is to reach it, until the
@@ -32,7 +35,7 @@ func Run(ctx context.Context, o Options, handle Handler) error {
 	r := &runner{
 		o: o, handle: handle, slots: make(chan struct{}, o.Concurrency),
 		shield: shield{platform: o.Platform, length: o.Protection, log: o.Log},
-		idle:   time.Now(),
+		idle:   time.Now(), ask: time.Now().Add(yieldEvery),
 	}
 	ctx, r.leave = context.WithCancelCause(ctx)
 	defer r.leave(nil)
@@ -55,11 +58,13 @@ type runner struct {
 	slots  chan struct{} // a value for each message in hand
 	jobs   sync.WaitGroup
 	leave  context.CancelCauseFunc
+	ask    time.Time // when to ask next whether the place is needed
 
 	mu           sync.Mutex
 	busy         int
 	idle         time.Time // since when nothing was in hand
 	done, failed int
+	asked        int // done and failed, when it was asked last
 }
 
 // take looks for messages until ctx ends or there is a reason to leave.
@@ -71,6 +76,9 @@ func (r *runner) take(ctx context.Context) {
 		case r.slots <- struct{}{}:
 		}
 		if ctx.Err() != nil {
+			return
+		}
+		if r.yields(ctx) {
 			return
 		}
 		last := r.idleFor() >= r.o.Idle && r.o.Idle > 0
@@ -179,6 +187,53 @@ func (r *runner) release(ctx context.Context) bool {
 		}
 		pause = min(2*pause, pauseMax)
 	}
+}
+
+// yields tells whether the task has been counted out though there may be work. It
+// waits for the jobs in hand before.
+func (r *runner) yields(ctx context.Context) bool {
+	if time.Now().Before(r.ask) || !r.worked() {
+		return false
+	}
+	r.ask = time.Now().Add(yieldEvery)
+	if r.inHand() > 0 {
+		if !r.needed(ctx, false) {
+			return false
+		}
+		r.jobs.Wait()
+	}
+	if !r.needed(ctx, true) {
+		return false
+	}
+	r.o.Log.Info("others need the task's place: it has released itself")
+	return true
+}
+
+// needed asks the platform, and leaves it at no if that takes long.
+func (r *runner) needed(ctx context.Context, leave bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, yieldTime)
+	defer cancel()
+	err := r.o.Platform.Yield(ctx, leave)
+	if err != nil && !errors.Is(err, ErrKept) {
+		r.o.Log.Debug("whether the task's place is needed is not known", "error", err, "again_in", yieldAgain)
+		r.ask = time.Now().Add(yieldAgain)
+	}
+	return err == nil
+}
+
+// worked tells whether a job has ended since the last question.
+func (r *runner) worked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.asked
+	r.asked = r.done + r.failed
+	return r.asked > before
+}
+
+func (r *runner) inHand() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy
 }
 
 // restart begins the idle time anew.

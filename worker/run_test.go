@@ -63,6 +63,40 @@ func TestAWorkerThatIsKeptLooksForWorkAgain(t *testing.T) {
 	})
 }
 
+func TestAWorkerWithWorkGivesItsPlaceToWhoeverNeedsItBetweenTwoJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("a", "b", "c", "d")
+		began := time.Now()
+		p := &platform{q: q, needed: func() bool { return time.Since(began) > 10*time.Second }}
+		_, ended := run(t, worker.Options{Queue: q, Platform: p}, sleepy(6*time.Second))
+		<-ended
+		expect(t, q, "receive a", "protect", "delete a", "unprotect", "receive b", "protect", "delete b", "unprotect", "yield true")
+		if q.left() != 2 {
+			t.Errorf("%d messages are left, not 2", q.left())
+		}
+	})
+}
+
+func TestAWorkerOfManyJobsEndsThemBeforeItGivesItsPlaceAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue("1 short", "2 long", "3 short", "4 short")
+		o := worker.Options{Queue: q, Platform: &platform{q: q, needed: func() bool { return true }}, Concurrency: 2}
+		ends := 0
+		_, ended := run(t, o, func(_ context.Context, m worker.Message) error {
+			time.Sleep(map[string]time.Duration{"short": 6 * time.Second, "long": 20 * time.Second}[m.Body[2:]])
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			ends++
+			return nil
+		})
+		<-ended
+		calls := q.sequence()
+		if ends != 2 || q.left() != 2 || !slices.Contains(calls, "yield false") || calls[len(calls)-1] != "yield true" || calls[len(calls)-2] != "unprotect" {
+			t.Errorf("%d jobs have ended, %d are left: %q", ends, q.left(), calls)
+		}
+	})
+}
+
 func TestAReleaseWithoutAnAnswerIsSaidAgainBeforeAnyMoreWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()

@@ -8,7 +8,8 @@
 // message, and when it fails it gives the message back, so that the queue's own
 // count of receives leads it to the dead letters in the end. When there is no
 // work it ends the protection, looks again, and after Options.Idle it has itself
-// counted out of its service and returns.
+// counted out of its service and returns. While there is work it asks between two
+// messages whether others have a better claim to its place, and leaves it to them.
 //
 //	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 //	defer stop()
@@ -83,6 +84,10 @@ type Platform interface {
 	// is called. After it the task is to end. It wraps ErrKept if the task is to
 	// stay.
 	Release(ctx context.Context) error
+	// Yield has this task counted out only if its place is needed: for tasks with
+	// a better claim, or since its service is to have fewer. With leave false it
+	// only asks. It wraps ErrKept if the task may go on.
+	Yield(ctx context.Context, leave bool) error
 }
 
 // Outbox takes messages to another queue. A *sqs.Queue of worker/sqs is one.
