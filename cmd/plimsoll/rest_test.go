@@ -71,7 +71,8 @@ func (l *loop) Pause(service string) error {
 	return nil
 }
 
-func (l *loop) Release(context.Context, string) error { return nil }
+func (l *loop) Release(context.Context, string) error     { return nil }
+func (l *loop) Yield(context.Context, string, bool) error { return nil }
 
 func (l *loop) Resume(service string) error {
 	l.mu.Lock()
