@@ -71,10 +71,15 @@ func (l ledger) started() (map[string][]int, error) {
 	return pids, nil
 }
 
-// alive tells whether a process runs and is one of this ledger's tasks.
-func (l ledger) alive(pid int) bool {
+// alive tells whether a process runs and is the task's. Its number alone would not
+// do: it may be another task's by now.
+func (l ledger) alive(task string, pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && bytes.Contains(line, []byte(l.path))
+	if err != nil || !bytes.Contains(line, []byte(l.path)) {
+		return false
+	}
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(environ, []byte("/api/"+task+"-"))
 }
 
 // processesNaming gives the processes whose command lines name a path, and those.

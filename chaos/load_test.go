@@ -141,7 +141,7 @@ func tellTask(t *testing.T, o *oracle, l ledger, r *rand.Rand) {
 		return
 	}
 	its := pids[id(one.arn)]
-	if len(its) != 1 || !l.alive(its[0]) {
+	if len(its) != 1 || !l.alive(id(one.arn), its[0]) {
 		return // it has not begun yet
 	}
 	o.with(func() { one.codes = append(one.codes, how.code) })

@@ -259,13 +259,13 @@ func (v *verifier) startedOnce() error {
 			if len(its) > 1 {
 				return fmt.Errorf("started twice: task %s as %v", id, its)
 			}
-			if v.l.alive(its[0]) && !live[id] {
+			if v.l.alive(id, its[0]) && !live[id] {
 				odd = fmt.Errorf("process %d of task %s runs, which the engine takes for stopped or does not know", its[0], id)
 			}
 		}
 		for id := range running {
 			// A task is RUNNING before its shell has written itself down.
-			if its := pids[id]; len(its) != 1 || !v.l.alive(its[0]) {
+			if its := pids[id]; len(its) != 1 || !v.l.alive(id, its[0]) {
 				odd = fmt.Errorf("task %s is RUNNING and its processes are %v, of which none is alive", id, its)
 			}
 		}
@@ -349,7 +349,7 @@ func nothingLeft(e *engine, l ledger) error {
 		return err
 	}
 	for id, its := range pids {
-		if slices.ContainsFunc(its, l.alive) {
+		if slices.ContainsFunc(its, func(pid int) bool { return l.alive(id, pid) }) {
 			return fmt.Errorf("process %v of task %s is left", its, id)
 		}
 	}
