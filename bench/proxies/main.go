@@ -44,6 +44,7 @@ func run(args []string) error {
 	flags.DurationVar(&o.each, "each", 3*time.Second, "time for each measurement")
 	flags.IntVar(&o.connections, "connections", 64, "clients' connections")
 	flags.IntVar(&o.loads, "loads", len(loads), "how many of the loads, from the first on")
+	flags.StringVar(&o.only, "only", "", "names of the proxies to compare, with semicolons between them; empty: all")
 	flags.StringVar(&o.fabio, "fabio", "fabio", "fabio's program; left out if it is not there")
 	flags.SetOutput(os.Stderr)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -62,7 +63,7 @@ type options struct {
 	rounds, connections int
 	loads               int
 	each                time.Duration
-	fabio               string
+	only, fabio         string
 }
 
 // load is what the clients do in a measurement.
@@ -114,6 +115,7 @@ func compare(o options) error {
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", p.name, l.name, err)
 				}
+				fmt.Fprintf(os.Stderr, "  %-20s %6.0f/s p50 %v p99 %v cpu %v %d MB\n", p.name, f.rate, f.p50, f.p99, f.cpu, f.memory/1e6)
 				results[l.name][p.name] = append(results[l.name][p.name], f)
 			}
 		}
@@ -128,28 +130,26 @@ func beginAll(o options, dir string) (proxies []*proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
-	proxies = []*proxy{plimsoll, {name: "direct", address: backends[0]}}
-	self, err := os.Executable()
-	if err != nil {
-		return proxies, err
+	proxies = []*proxy{plimsoll}
+	if o.wants("direct") {
+		proxies = append(proxies, &proxy{name: "direct", address: backends[0]})
 	}
-	ways := []func() (*proxy, error){
-		func() (*proxy, error) { return beginNginx(dir, backends) },
-		func() (*proxy, error) { return beginHaproxy(dir, backends) },
-		func() (*proxy, error) { return beginFabio(o.fabio, backends) },
-		func() (*proxy, error) {
-			address := freeAddress()
-			return begin("reverseproxy", address, false, append([]string{self, "reverseproxy", address}, backends...)...)
-		},
-	}
-	for _, routes := range []string{"10", "10000"} {
-		ways = append(ways, func() (*proxy, error) {
-			address := freeAddress()
-			return begin("router, "+routes+" routes", address, false, append([]string{self, "router", address, routes}, backends...)...)
-		})
+	ways := []struct {
+		name  string
+		begin func(name string) (*proxy, error)
+	}{
+		{"nginx", func(string) (*proxy, error) { return beginNginx(dir, backends) }},
+		{"haproxy", func(string) (*proxy, error) { return beginHaproxy(dir, backends) }},
+		{"fabio", func(string) (*proxy, error) { return beginFabio(o.fabio, backends) }},
+		{"reverseproxy", func(name string) (*proxy, error) { return beginSelf(name, []string{name}, backends) }},
+		{"router, 10 routes", func(name string) (*proxy, error) { return beginSelf(name, []string{"router", "10"}, backends) }},
+		{"router, 10000 routes", func(name string) (*proxy, error) { return beginSelf(name, []string{"router", "10000"}, backends) }},
 	}
 	for _, way := range ways {
-		p, err := way()
+		if !o.wants(way.name) {
+			continue
+		}
+		p, err := way.begin(way.name)
 		if errors.Is(err, exec.ErrNotFound) {
 			fmt.Fprintf(os.Stderr, "left out: %v\n", err)
 			continue
@@ -160,6 +160,12 @@ func beginAll(o options, dir string) (proxies []*proxy, err error) {
 		proxies = append(proxies, p)
 	}
 	return proxies, nil
+}
+
+// wants tells whether a proxy is to be compared. Plimsoll always is: the others'
+// backends are its tasks.
+func (o options) wants(name string) bool {
+	return o.only == "" || slices.Contains(strings.Split(o.only, ";"), name)
 }
 
 var (

@@ -198,6 +198,17 @@ func awaitTargets(url string, count int) ([]string, error) {
 	return nil, errors.New("the four tasks did not become healthy")
 }
 
+// beginSelf runs one of the proxies that are in this program.
+func beginSelf(name string, kind, backends []string) (*proxy, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	address := freeAddress()
+	command := append([]string{self, kind[0], address}, kind[1:]...)
+	return begin(name, address, false, append(command, backends...)...)
+}
+
 // beginNginx runs nginx with kept connections to the backends.
 func beginNginx(dir string, backends []string) (*proxy, error) {
 	address := freeAddress()
