@@ -1,5 +1,10 @@
 package plimsoll
 
+import (
+	"slices"
+	"strings"
+)
+
 // HostGroup is a group of like hosts (an Auto Scaling group).
 type HostGroup struct {
 	Name string
@@ -24,6 +29,17 @@ type HostType struct {
 	Resources Resources
 	// Price is that of an hour; all zero: hosts cost what they have.
 	Price float64
+}
+
+// burstable are the families of EC2's burstable performance instances: their CPUs
+// are whole only as long as they have credits.
+var burstable = []string{"t1", "t2", "t3", "t3a", "t4g"}
+
+// Burstable tells whether the type is one of those whose CPUs are throttled once
+// their credits are used up.
+func (t HostType) Burstable() bool {
+	family, _, _ := strings.Cut(t.Name, ".")
+	return slices.Contains(burstable, family)
 }
 
 // GroupHost is an instance of a group.

@@ -25,10 +25,11 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	other := "other"
 	_, err := ecs.NewFromConfig(c).CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: &other})
 	s.must(err)
-	heard := make(chan struct{}, 100)
+	heard, interrupted := make(chan struct{}, 100), make(chan string, 1)
 	events := func(cluster string) *platformecs.Events {
 		e, err := platformecs.NewEvents(t.Context(), platformecs.EventsOptions{
 			Queue: "plimsoll-" + cluster, Cluster: cluster, Endpoint: s.url, Region: c.Region, Credentials: c.Credentials,
+			Interrupted: func(id string) { interrupted <- id },
 		})
 		s.must(err)
 		return e
@@ -48,6 +49,21 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("nothing was heard of the task")
 	}
+	queues := sqs.NewFromConfig(c)
+	own, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-default")})
+	s.must(err)
+	_, err = queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: own.QueueUrl, MessageBody: aws.String( // as EventBridge sends it
+		`{"version":"0","source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning","resources":["arn:aws:ec2:us-east-1a:instance/i-1"],"detail":{"instance-id":"i-1","instance-action":"terminate"}}`,
+	)})
+	s.must(err)
+	select {
+	case id := <-interrupted:
+		if id != "i-1" {
+			t.Errorf("instance %q is interrupted, not i-1", id)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("nothing was heard of the spot instance's end")
+	}
 	cancel()
 	<-done
 	rules, err := eventbridge.NewFromConfig(c).ListRules(t.Context(), &eventbridge.ListRulesInput{NamePrefix: aws.String("plimsoll-")})
@@ -55,7 +71,6 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	if len(rules.Rules) != 2 {
 		t.Errorf("rules %+v", rules.Rules)
 	}
-	queues := sqs.NewFromConfig(c)
 	url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-other")})
 	s.must(err)
 	got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})

@@ -138,7 +138,8 @@ const (
 	EventStepRecovered    = "step-recovered"
 	EventHostsFailed      = "hosts-failed" // the groups of the hosts cannot be read
 	EventHostsRecovered   = "hosts-recovered"
-	EventHostsLacking     = "hosts-lacking" // tasks wait, and no host can be had for them
+	EventHostsLacking     = "hosts-lacking"   // tasks wait, and no host can be had for them
+	EventHostsBurstable   = "hosts-burstable" // a group's hosts have CPUs that may be throttled
 )
 
 // Point is a service's state at a second, for charts.

@@ -42,6 +42,7 @@ func (l *Loop) hostPass(ctx context.Context, state *State, in scale.Input) {
 		l.sayHostProblem(ctx, now, state.HostProblem)
 		return
 	}
+	l.sayBurstable(now, groups)
 	state.HostProblem = ""
 	l.sayHostProblem(ctx, now, "")
 	plan := scale.DecideHosts(scale.HostInput{
@@ -71,6 +72,25 @@ func (l *Loop) sayHostProblem(ctx context.Context, now time.Time, problem string
 	}
 	l.log.Error("no decision on hosts", "problem", problem)
 	l.journal.event(Event{At: now, Kind: EventHostsFailed, Message: problem})
+}
+
+// sayBurstable warns of hosts whose CPUs may be throttled, once for each type of a
+// group: what tasks reserve of them is then not what they get, and CPU that is used
+// stays low while tasks are slow.
+func (l *Loop) sayBurstable(now time.Time, groups []plimsoll.HostGroup) {
+	for _, g := range groups {
+		for _, t := range g.Types {
+			if name := g.Name + "/" + t.Name; t.Burstable() && !l.burstable[name] {
+				if l.burstable == nil {
+					l.burstable = map[string]bool{}
+				}
+				l.burstable[name] = true
+				words := fmt.Sprintf("group %q launches hosts of the burstable type %s: once their CPU credits are used up, tasks get less CPU than they reserve, and CPU that is used tells little; prefer a type with whole CPUs (m, c, r), or unlimited credits", g.Name, t.Name)
+				l.log.Warn("burstable hosts", "problem", words)
+				l.journal.event(Event{At: now, Kind: EventHostsBurstable, Message: words})
+			}
+		}
+	}
 }
 
 // sayLacking notes what no host can be had for, once for each.

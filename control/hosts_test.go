@@ -95,3 +95,20 @@ func TestGroupsThatCannotBeReadLeaveTheServicesAlone(t *testing.T) {
 		t.Errorf("after it: %q, calls %q", state.HostProblem, p.calls)
 	}
 }
+
+func TestBurstableHostsAreWarnedOfOnce(t *testing.T) {
+	l, p := newHostLoop(t, false)
+	p.group.Types = append(p.group.Types, plimsoll.HostType{Name: "t3a.large", Resources: one}, plimsoll.HostType{Name: "m5.large", Resources: one}, plimsoll.HostType{Name: "trn1.2xlarge", Resources: one})
+	for range 3 {
+		l.Step(t.Context())
+	}
+	var said []string
+	for _, e := range l.Events(0) {
+		if e.Kind == control.EventHostsBurstable {
+			said = append(said, e.Message)
+		}
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "t3a.large") || !strings.Contains(said[0], `"g"`) {
+		t.Errorf("said %q", said)
+	}
+}

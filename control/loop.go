@@ -61,6 +61,7 @@ type Loop struct {
 	hostsDue    time.Time
 	hostProblem string
 	lacking     map[string]bool
+	burstable   map[string]bool // GROUP/TYPE, said already
 
 	releases *releases
 	basis    atomic.Pointer[basis] // nil: there is none that holds

@@ -112,7 +112,7 @@ func TestUpHandsItsFlagsToTheProgram(t *testing.T) {
 		"--runtime", "fake", "--image-mirror", "127.0.0.1:5000", "--load", "--trace", "t.csv", "--load-for", "90s", "--token-file", file)
 	got.Out, got.Log = nil, nil
 	want := app.UpOptions{
-		File: "shop.yaml", State: "s", Router: "127.0.0.1:1", UI: "127.0.0.1:2", AWS: "127.0.0.1:3", Runtime: "fake", Edge: app.EdgeOptions{AccessFormat: "json"},
+		File: "shop.yaml", State: "s", Router: "127.0.0.1:1", UI: "127.0.0.1:2", AWS: "127.0.0.1:3", Runtime: "fake", Edge: app.EdgeOptions{AccessFormat: "json", OTLPSample: -1},
 		Images: app.ImageOptions{Pull: "prefer-cached", Mirrors: []string{"127.0.0.1:5000"}, MinAge: time.Hour},
 		Load:   true, Trace: "t.csv", LoadFor: 90 * time.Second, Token: "secret", Version: "v1.2.3",
 	}

@@ -80,6 +80,7 @@ type Cluster struct {
 	mu          sync.Mutex                    // guards the caches; never held during a call
 	registered  map[string]plimsoll.Resources // of the last snapshot's hosts, by instance id
 	kinds       map[string]plimsoll.Resources // of instance types
+	interrupted map[string]time.Time          // when a notice came, by instance id
 	definitions map[string]definition
 	ended       endedTasks
 }

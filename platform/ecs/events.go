@@ -33,6 +33,9 @@ type EventsOptions struct {
 	Endpoint    string
 	Region      string
 	Credentials aws.CredentialsProvider
+	// Interrupted, if any, is told of each spot instance of the region that EC2 is
+	// about to take away, before the change is.
+	Interrupted func(instanceID string)
 	Log         *slog.Logger
 }
 
@@ -147,14 +150,15 @@ func (e *Events) ruleName() string {
 func (e *Events) ensureRule(ctx context.Context, clusterARN, url, queueARN string) error {
 	name := e.ruleName()
 	pattern, err := json.Marshal(map[string]any{
-		"source": []string{"aws.ecs"},
+		"source": []string{"aws.ecs", "aws.ec2"},
 		"detail-type": []string{
 			"ECS Task State Change", "ECS Container Instance State Change", "ECS Service Action", "ECS Deployment State Change",
+			spotNotice,
 		},
-		// Events of deployments name no cluster but in their service's ARN.
+		// An instance's notice does not say of which cluster it is a host. Events of deployments name no cluster but in their service's ARN.
 		"resources": []map[string]string{
 			{"prefix": ofCluster(clusterARN, "task")}, {"prefix": ofCluster(clusterARN, "container-instance")},
-			{"prefix": ofCluster(clusterARN, "service")},
+			{"prefix": ofCluster(clusterARN, "service")}, {"prefix": instances(clusterARN)},
 		},
 	})
 	if err != nil {
@@ -186,6 +190,13 @@ func (e *Events) ensureRule(ctx context.Context, clusterARN, url, queueARN strin
 func ofCluster(clusterARN, kind string) string {
 	head, name, _ := strings.Cut(clusterARN, ":cluster/")
 	return head + ":" + kind + "/" + name + "/"
+}
+
+// instances is how the ARNs of EC2 begin where a cluster is (arn:aws:ec2:).
+func instances(clusterARN string) string {
+	_, rest, _ := strings.Cut(clusterARN, ":")
+	partition, _, _ := strings.Cut(rest, ":")
+	return "arn:" + partition + ":ec2:"
 }
 
 // allow lets EventBridge send to the queue. A policy that somebody else has
@@ -243,7 +254,7 @@ func (e *Events) Listen(ctx context.Context, changed func()) {
 }
 
 // poll waits for messages once. A message is but a wake: what changed is read
-// from the cluster.
+// from the cluster, where it shows; of a spot instance's end only the notice tells.
 func (e *Events) poll(ctx context.Context, changed func()) error {
 	if e.url == "" {
 		return errors.New("the queue is not there yet")
@@ -253,6 +264,11 @@ func (e *Events) poll(ctx context.Context, changed func()) error {
 	})
 	if err != nil || len(out.Messages) == 0 {
 		return err
+	}
+	for _, m := range out.Messages {
+		if id := interruptedBy(aws.ToString(m.Body)); id != "" && e.o.Interrupted != nil {
+			e.o.Interrupted(id)
+		}
 	}
 	changed()
 	entries := make([]sqstypes.DeleteMessageBatchRequestEntry, len(out.Messages))

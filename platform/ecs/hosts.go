@@ -168,8 +168,9 @@ func (c *Cluster) hostGroup(ctx context.Context, g *scalingtypes.AutoScalingGrou
 		result.Hosts = append(result.Hosts, plimsoll.GroupHost{
 			InstanceID: aws.ToString(i.InstanceId), Zone: aws.ToString(i.AvailabilityZone), Protected: aws.ToBool(i.ProtectedFromScaleIn),
 			// An unhealthy instance, and one that waits for the end of its
-			// termination, is about to be taken away by the group itself.
-			Interrupted: strings.HasPrefix(state, "Terminating:") || strings.EqualFold(aws.ToString(i.HealthStatus), "Unhealthy"),
+			// termination, is about to be taken away by the group itself; a spot
+			// instance by EC2, which sends a notice.
+			Interrupted: c.noticed(aws.ToString(i.InstanceId)) || strings.HasPrefix(state, "Terminating:") || strings.EqualFold(aws.ToString(i.HealthStatus), "Unhealthy"),
 			Leaving:     state == string(scalingtypes.LifecycleStateTerminating) || state == string(scalingtypes.LifecycleStateTerminated),
 		})
 	}

@@ -1,6 +1,7 @@
 package ecs_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,5 +102,44 @@ func TestWhatANewHostHasIsAskedOfEC2(t *testing.T) {
 	}
 	if _, err := newCluster(t, ecs.Options{Cluster: "shop", Endpoint: startHostEngine(t, fleet()), HostGroups: []string{"none"}}).HostGroups(t.Context()); err == nil {
 		t.Error("a group that there is not is no error")
+	}
+}
+
+func TestAnInstanceOfWhichANoticeHasComeIsInterruptedForAWhile(t *testing.T) {
+	var late atomic.Int64
+	c := newCluster(t, ecs.Options{
+		Cluster: "shop", Endpoint: startHostEngine(t, fleet()), HostGroups: []string{"fleet"},
+		Now: func() time.Time { return time.Now().Add(time.Duration(late.Load())) },
+	})
+	id := ""
+	for range 500 {
+		seen, err := c.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(seen.Instances) == 1 {
+			id = seen.Instances[0].InstanceID
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	interrupted := func() bool {
+		groups, err := c.HostGroups(t.Context())
+		if err != nil || len(groups) != 1 || len(groups[0].Hosts) != 1 || groups[0].Hosts[0].InstanceID != id {
+			t.Fatalf("host %q: %+v, %v", id, groups, err)
+		}
+		return groups[0].Hosts[0].Interrupted
+	}
+	c.Interrupt("i-of-another-cluster")
+	if interrupted() {
+		t.Error("a host is interrupted by the notice of another")
+	}
+	c.Interrupt(id)
+	if !interrupted() {
+		t.Error("the notice does not show")
+	}
+	late.Store(int64(20 * time.Minute))
+	if interrupted() {
+		t.Error("a notice of twenty minutes ago, whose instance is there still, holds for ever")
 	}
 }
