@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -74,14 +75,7 @@ type engine struct {
 // newEngine makes one that is not started. The wrap is a program that runs it.
 func newEngine(t *testing.T, state string, wrap ...string) *engine {
 	t.Helper()
-	// Not 127.0.0.1, where any connection of this machine may take the port as
-	// its own end while the engine is dead.
-	free, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &engine{t: t, program: append(wrap, binary(t)), state: state, address: free.Addr().String(), log: &bytes.Buffer{}}
-	_ = free.Close()
+	e := &engine{t: t, program: append(wrap, binary(t)), state: state, address: freeAddress(t), log: &bytes.Buffer{}}
 	t.Cleanup(func() {
 		e.kill()
 		for pid := range processesNaming(state) { // what a test that failed has left
@@ -93,6 +87,22 @@ func newEngine(t *testing.T, state string, wrap ...string) *engine {
 		}
 	})
 	return e
+}
+
+// freeAddress is one below the ports that the kernel gives to connections: while the
+// engine is dead, a client that calls it from just that port would be connected to
+// itself, and hold the address.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.2:%d", 12_000+rand.IntN(20_000))
+		if free, err := net.Listen("tcp", address); err == nil {
+			_ = free.Close()
+			return address
+		}
+	}
+	t.Fatal("no port from 12000 to 32000 of 127.0.0.2 is free")
+	return ""
 }
 
 // start starts the engine and returns at once.
