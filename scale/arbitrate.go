@@ -61,16 +61,21 @@ func (s *service) deploying() bool { return s.state != nil && s.state.Deploying 
 // target is how many tasks the service is to have if there is room.
 func (s *service) target() int { return max(s.want, s.protected) }
 
+// allowed is the target, which for a service that tasks were taken from not
+// long ago is no more than it has or is guaranteed.
+func (s *service) allowed() int {
+	if s.quiet.IsZero() {
+		return s.target()
+	}
+	return min(s.target(), max(s.current(), s.policy.Min))
+}
+
 // needs is how many more places the service is to get.
 func (s *service) needs() int {
 	if s.fixed || s.hostless || s.state == nil {
 		return 0
 	}
-	target := s.target()
-	if !s.quiet.IsZero() {
-		target = min(target, max(s.current(), s.policy.Min))
-	}
-	return max(0, target-s.count())
+	return max(0, s.allowed()-s.count())
 }
 
 // quieten holds a service that tasks were taken from not long ago.
@@ -208,15 +213,22 @@ func (p *pass) place(s *service, class []int32) bool {
 	asked := s.count() < s.current()
 	if free && (asked || !p.disturbs(s)) {
 		p.start(s, h)
-		if !asked && s.waiting == 0 {
+		switch {
+		case asked:
+		case s.waiting == 0:
 			s.starts++
+		default:
+			s.late++
 		}
 	} else {
 		p.await(s, h)
-		s.waiting++
+		p.wait(s, h, asked)
 	}
 	p.guard(s, h)
 	s.granted++
+	if aside != noHost && aside != h {
+		p.hasten(aside)
+	}
 	return true
 }
 

@@ -53,6 +53,8 @@ type pass struct {
 	// of the search under way.
 	fails  []plimsoll.Resources
 	popped []victim
+	// waiters are those whose place is not free yet, the best claim first.
+	waiters []waiter
 	// taken are all victims so far; bounded tells that there would be more, and
 	// that the next pass takes them.
 	taken   int
@@ -111,8 +113,10 @@ type service struct {
 
 	// held counts the tasks with a host that stay; granted the places found on
 	// top of them; starts those of the granted that are new and fit now;
-	// waiting those whose place is still to be freed.
-	held, granted, starts, waiting int
+	// waiting those whose place is still to be freed. late are new and fit now
+	// too, but come after one that waits: the platform would take their places
+	// for that one.
+	held, granted, starts, waiting, late int
 	// stops are the tasks that may be stopped, in the order in which the
 	// platform would, once they are ordered; the first gone of them are given
 	// up, of which taken for others.
@@ -191,12 +195,14 @@ func (p *pass) settle(s *service) {
 			// What runs on a draining host stays until it is replaced. But if
 			// others are to stop, the count has to go below those, since the
 			// platform does not count what it is replacing.
-			s.grant = min(s.target(), s.count()+s.displaced)
+			s.grant = min(s.allowed(), s.count()+s.displaced)
 		}
 		s.grant = max(s.grant, s.protected)
 		s.desired = s.grant
 		if s.grant > current {
-			s.desired = min(s.grant, max(current, s.held, s.protected)+s.starts)
+			// The protected of a draining host are no part of what the platform
+			// counts, so it would start one for each that the count grows by.
+			s.desired = max(min(s.grant, max(current, s.held)+s.starts), s.protected)
 		}
 	}
 	s.next.Asked = s.desired

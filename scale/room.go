@@ -141,6 +141,13 @@ func (p *pass) reserve(s *service, h int32) {
 	p.counts(s, h, 1)
 }
 
+// release gives a reserved place back.
+func (p *pass) release(s *service, h int32) {
+	p.room.spare.Give(h, s.request())
+	p.room.coming.Give(h, s.request())
+	p.counts(s, h, -1)
+}
+
 // start takes a place that is free now.
 func (p *pass) start(s *service, h int32) {
 	p.reserve(s, h)
