@@ -132,7 +132,7 @@ func (f *finder) start(s *stack, loop *control.Loop) {
 		running.Go(func() { f.consul.Run(ctx) })
 	}
 	stepped, unsubscribe := loop.Subscribe()
-	running.Go(func() { f.follow(ctx, loop, stepped) })
+	running.Go(func() { f.follow(ctx, loop.State, stepped) })
 	s.push("discovery", func(context.Context) error {
 		stop()
 		running.Wait()
@@ -143,12 +143,12 @@ func (f *finder) start(s *stack, loop *control.Loop) {
 
 // follow gives the directory on. The router's own findings about a target's
 // health change between the loop's steps: hence the second.
-func (f *finder) follow(ctx context.Context, loop *control.Loop, stepped <-chan struct{}) {
+func (f *finder) follow(ctx context.Context, state func() control.State, stepped <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if state := loop.State(); !state.Cluster.At.IsZero() {
-			f.set(state.Cluster)
+		if now := state(); !now.Cluster.At.IsZero() {
+			f.set(now.Cluster)
 		}
 		select {
 		case <-ctx.Done():

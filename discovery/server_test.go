@@ -225,6 +225,98 @@ func TestALongAnswerIsTruncatedByUDPAndWholeByTCP(t *testing.T) {
 	}
 }
 
+// Between the 512 bytes of plain DNS and what passes every path.
+func TestAnAnswerOf800BytesIsWholeByUDPForThoseWhoTakeItAndByTCPForOthers(t *testing.T) {
+	s, address := serve(t, discovery.Options{})
+	var some []discovery.Instance
+	for n := range 46 {
+		some = append(some, instance(n+1))
+	}
+	set(t, s, shop(some...))
+	const name = "web.shop.plimsoll.internal."
+	plain := question(name, dns.TypeA)
+	extended := question(name, dns.TypeA)
+	extended.SetEdns0(1232, false)
+	little := question(name, dns.TypeA)
+	little.SetEdns0(600, false)
+	for what, c := range map[string]struct {
+		network string
+		q       *dns.Msg
+		whole   bool
+		most    int
+	}{
+		"UDP":                 {"udp", plain, false, 512},
+		"UDP, 600 bytes":      {"udp", little, false, 600},
+		"UDP, 1232 bytes":     {"udp", extended, true, 1232},
+		"TCP":                 {"tcp", plain, true, 1232},
+		"TCP, EDNS0":          {"tcp", extended, true, 1232},
+		"TCP, EDNS0 for less": {"tcp", little, true, 1232},
+	} {
+		reply, err := exchange(c.network, address, c.q)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		reply.Compress = true // as it came
+		if size := reply.Len(); size > c.most || c.whole && size < 750 {
+			t.Errorf("%s: %d bytes, want at most %d, and about 800 whole", what, size, c.most)
+		}
+		if reply.Truncated == c.whole || (len(reply.Answer) == len(some)) != c.whole {
+			t.Errorf("%s: truncated %t, %d of %d answers; whole is %t", what, reply.Truncated, len(reply.Answer), len(some), c.whole)
+		}
+		if (reply.IsEdns0() != nil) != (c.q.IsEdns0() != nil) {
+			t.Errorf("%s: OPT %v for %v", what, reply.IsEdns0(), c.q.IsEdns0())
+		}
+	}
+}
+
+// What was answered before may be kept for the TTL; nothing that is answered once
+// the directory has changed names what has gone.
+func TestNoAnswerNamesWhatHasDied(t *testing.T) {
+	port := func(n int) discovery.Port { return discovery.Port{Container: 80, Host: 32768 + n} }
+	lone, two, three := instance(1, port(1)), instance(2, port(2)), instance(3, port(3))
+	three.Address = two.Address // one host
+	sick := lone
+	sick.Healthy = false
+	for what, c := range map[string]struct {
+		after []discovery.Instance
+		gone  []string // parts of records
+	}{
+		"a task is found to be unwell": {[]discovery.Instance{sick, two, three}, []string{"task1.", "127.64.0.1", "32769"}},
+		"a task ends":                  {[]discovery.Instance{two, three}, []string{"task1.", "127.64.0.1", "32769"}},
+		"a host goes":                  {[]discovery.Instance{lone}, []string{"task2.", "task3.", "127.64.0.2", "32770", "32771"}},
+	} {
+		s, address := serve(t, discovery.Options{})
+		set(t, s, shop(lone, two, three))
+		all := func(network string) (text string) {
+			for _, name := range []string{"web.", "_web._tcp.", "_80._tcp.web.", "task1.web.", "task2.web.", "task3.web."} {
+				for _, kind := range []uint16{dns.TypeA, dns.TypeSRV} {
+					reply, err := exchange(network, address, question(name+"shop.plimsoll.internal.", kind))
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, rr := range append(reply.Answer, reply.Extra...) {
+						if rr.Header().Ttl > 1 {
+							t.Errorf("%s: %v may be kept for longer than the TTL", what, rr)
+						}
+						text += rr.String() + "\n"
+					}
+				}
+			}
+			return text
+		}
+		before := all("udp")
+		set(t, s, shop(c.after...))
+		for _, network := range []string{"udp", "tcp"} {
+			after := all(network)
+			for _, gone := range c.gone {
+				if !strings.Contains(before, gone) || strings.Contains(after, gone) {
+					t.Errorf("%s, by %s: %q is to be told before and not after:\n%s\n%s", what, network, gone, before, after)
+				}
+			}
+		}
+	}
+}
+
 func TestOddQuestionsAreAnsweredByTheRules(t *testing.T) {
 	s, address := serve(t, discovery.Options{})
 	set(t, s, shop(instance(1)))
