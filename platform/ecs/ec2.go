@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,7 +21,7 @@ import (
 )
 
 // ec2Query asks EC2 by its Query API: its SDK client takes minutes and gigabytes
-// to compile, for two operations.
+// to compile, for three operations.
 type ec2Query struct {
 	endpoint string
 	cfg      aws.Config
@@ -29,7 +30,7 @@ type ec2Query struct {
 }
 
 // ec2AnswerBytes bounds an answer.
-const ec2AnswerBytes = 1 << 20
+const ec2AnswerBytes = 8 << 20
 
 func newEC2Query(cfg aws.Config, endpoint string) *ec2Query {
 	if endpoint == "" {
@@ -92,6 +93,31 @@ func (q *ec2Query) templateType(ctx context.Context, template types.LaunchTempla
 		return "", nil
 	}
 	return answer.Types[0], nil
+}
+
+// addresses asks one page of the instances' private addresses, by id, and gives
+// the token of the next one.
+func (q *ec2Query) addresses(ctx context.Context, form url.Values, timeout time.Duration) (map[string]string, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var answer struct {
+		Instances []struct {
+			ID   string `xml:"instanceId"`
+			IPv4 string `xml:"privateIpAddress"`
+			IPv6 string `xml:"ipv6Address"`
+		} `xml:"reservationSet>item>instancesSet>item"`
+		Next string `xml:"nextToken"`
+	}
+	if err := q.ask(ctx, form, &answer); err != nil {
+		return nil, "", err
+	}
+	found := map[string]string{}
+	for _, i := range answer.Instances {
+		if address := cmp.Or(i.IPv4, i.IPv6); address != "" {
+			found[i.ID] = address
+		}
+	}
+	return found, answer.Next, nil
 }
 
 // ask sends one signed request.

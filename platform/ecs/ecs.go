@@ -23,9 +23,9 @@ import (
 )
 
 // AddressAttribute is the container instance attribute that gives the host's IP
-// address, which the ECS API itself does not show. The embedded engine sets it.
-// On EC2 it is set by ECS_INSTANCE_ATTRIBUTES in the agent's configuration;
-// without it, endpoints of bridge and host mode tasks have no Host.
+// address, which the ECS API itself does not show. The embedded engine sets it, and
+// ECS_INSTANCE_ATTRIBUTES in the agent's configuration may. Without it EC2 is asked
+// (DescribeInstances) for hosts that have tasks of bridge or host mode.
 const AddressAttribute = "plimsoll.address"
 
 // Options make a Cluster. Only Cluster is always required.
@@ -81,6 +81,7 @@ type Cluster struct {
 	registered  map[string]plimsoll.Resources // of the last snapshot's hosts, by instance id
 	kinds       map[string]plimsoll.Resources // of instance types
 	interrupted map[string]time.Time          // when a notice came, by instance id
+	addresses   hostAddresses
 	definitions map[string]definition
 	ended       endedTasks
 }

@@ -82,7 +82,7 @@ func exitCode(t *types.Task, def definition) *int {
 // endpoints are the TCP ports of a task, one for each container port. A host
 // port is reached at the address that it is bound to or, if it is bound to all,
 // at the host's; with network mode awsvpc the task has an address of its own.
-// Host is empty where the ECS API does not show it (see AddressAttribute).
+// Host is empty where neither ECS nor EC2 tells it (see AddressAttribute).
 func endpoints(t *types.Task, def definition, address string) []plimsoll.Endpoint {
 	var result []plimsoll.Endpoint
 	if own := ownAddress(t); own != "" {

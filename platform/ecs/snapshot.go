@@ -45,6 +45,7 @@ func (c *Cluster) Snapshot(ctx context.Context) (plimsoll.Cluster, error) {
 	second, secondCtx := errgroup.WithContext(ctx)
 	second.Go(func() (err error) { read.definitions, err = c.readDefinitions(secondCtx, &read); return })
 	second.Go(func() (err error) { read.protection, err = c.readProtection(secondCtx, read.tasks); return })
+	second.Go(func() error { read.addresses = c.addressed(secondCtx, &read); return nil })
 	if err := second.Wait(); err != nil {
 		return plimsoll.Cluster{}, c.problem("read the cluster", err)
 	}
@@ -59,6 +60,7 @@ type reading struct {
 	services    []types.Service
 	tasks       map[string]types.Task // by ARN
 	instances   []types.ContainerInstance
+	addresses   map[string]string     // of the instances, by ARN
 	definitions map[string]definition // by ARN
 	protection  protection
 }
@@ -70,10 +72,9 @@ func (r *reading) cluster(name string) plimsoll.Cluster {
 		s := &r.services[i]
 		result.Services = append(result.Services, service(s, r.definitions[aws.ToString(s.TaskDefinition)]))
 	}
-	addresses := map[string]string{}
 	for i := range r.instances {
 		instance := containerInstance(&r.instances[i])
-		addresses[instance.ARN] = instance.Address
+		instance.Address = r.addresses[instance.ARN]
 		result.Instances = append(result.Instances, instance)
 	}
 	for arn, t := range r.tasks {
@@ -83,7 +84,7 @@ func (r *reading) cluster(name string) plimsoll.Cluster {
 			}
 			t = *replaced
 		}
-		one := task(&t, r.definitions[aws.ToString(t.TaskDefinitionArn)], addresses[aws.ToString(t.ContainerInstanceArn)])
+		one := task(&t, r.definitions[aws.ToString(t.TaskDefinitionArn)], r.addresses[aws.ToString(t.ContainerInstanceArn)])
 		one.ProtectedUntil, one.Protected = r.protection.until[arn]
 		result.Tasks = append(result.Tasks, one)
 	}

@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -60,27 +61,37 @@ func TestWhatAGroupAtZeroLaunchesIsReadFromItsLaunchTemplate(t *testing.T) {
 	}
 }
 
-// motoTemplate makes a launch template, or its next version. EC2's SDK client is left
-// out here for the same reason as in the package.
+// motoTemplate makes a launch template, or its next version.
 func motoTemplate(t *testing.T, endpoint, name, kind string) {
 	t.Helper()
 	for _, action := range []string{"CreateLaunchTemplate", "CreateLaunchTemplateVersion"} {
-		form := url.Values{"Action": {action}, "Version": {"2016-11-15"}, "LaunchTemplateName": {name}, "LaunchTemplateData.InstanceType": {kind}, "LaunchTemplateData.ImageId": {"ami-12c6146b"}}
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/", strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		// The service is read from the scope; nobody checks the signature there.
-		request.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=none", testKey))
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		if response.StatusCode == http.StatusOK {
+		form := url.Values{"Action": {action}, "LaunchTemplateName": {name}, "LaunchTemplateData.InstanceType": {kind}, "LaunchTemplateData.ImageId": {"ami-12c6146b"}}
+		if status, _ := motoEC2(t, endpoint, form); status == http.StatusOK {
 			return
 		}
 	}
 	t.Fatalf("the launch template %q cannot be made", name)
+}
+
+// motoEC2 asks moto's EC2, whose SDK client is left out here for the same reason as
+// in the package.
+func motoEC2(t *testing.T, endpoint string, form url.Values) (status int, text []byte) {
+	t.Helper()
+	form.Set("Version", "2016-11-15")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint+"/", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	// The service is read from the scope; nobody checks the signature there.
+	request.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=none", testKey))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if text, err = io.ReadAll(response.Body); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, text
 }
