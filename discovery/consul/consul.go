@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -50,7 +51,10 @@ type Options struct {
 	// CheckInterval is how often the agent opens a connection to each entry's
 	// port. Default 10 s. CheckTimeout bounds one. Default 2 s.
 	CheckInterval, CheckTimeout time.Duration
-	Log                         *slog.Logger
+	// HTTP reaches the agent; nil: as the environment says (CONSUL_CACERT and the
+	// rest).
+	HTTP *http.Client
+	Log  *slog.Logger
 }
 
 // Registrar makes the agent's entries be what the directory says. Run does the
@@ -85,6 +89,7 @@ func New(o Options) (*Registrar, error) {
 	if o.Address != "" {
 		config.Address = o.Address
 	}
+	config.HttpClient = o.HTTP
 	client, err := consul.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("consul at %q: %w", config.Address, err)

@@ -3,6 +3,7 @@ package consul_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	api "github.com/hashicorp/consul/api"
@@ -82,53 +84,71 @@ func realAgent(t *testing.T) agent {
 	return a
 }
 
-// fakeAgent keeps entries as an agent does: by id, the last registration wins,
-// and the filter selects by the metadata.
-func fakeAgent(t *testing.T) agent {
-	t.Helper()
-	var mu sync.Mutex
-	entries := map[string]*api.AgentServiceRegistration{}
-	down := false
-	mux := http.NewServeMux()
-	mux.HandleFunc("PUT /v1/agent/service/register", func(w http.ResponseWriter, r *http.Request) {
-		var e api.AgentServiceRegistration
-		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+// entries is what a fake agent keeps, as a real one does: by id, the last
+// registration wins, and the filter selects by the metadata.
+type entries struct {
+	mu   sync.Mutex
+	byID map[string]*api.AgentServiceRegistration
+	down bool // it answers nothing but errors
+	mux  *http.ServeMux
+}
+
+func newEntries() *entries {
+	e := &entries{byID: map[string]*api.AgentServiceRegistration{}, mux: http.NewServeMux()}
+	e.mux.HandleFunc("PUT /v1/agent/service/register", func(w http.ResponseWriter, r *http.Request) {
+		var entry api.AgentServiceRegistration
+		if err := json.NewDecoder(r.Body).Decode(&entry); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		entries[e.ID] = &e
+		e.byID[entry.ID] = &entry
 	})
-	mux.HandleFunc("PUT /v1/agent/service/deregister/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if entries[r.PathValue("id")] == nil {
+	e.mux.HandleFunc("PUT /v1/agent/service/deregister/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if e.byID[r.PathValue("id")] == nil {
 			http.Error(w, "unknown service ID", http.StatusNotFound)
 			return
 		}
-		delete(entries, r.PathValue("id"))
+		delete(e.byID, r.PathValue("id"))
 	})
-	mux.HandleFunc("GET /v1/agent/services", func(w http.ResponseWriter, r *http.Request) {
+	e.mux.HandleFunc("GET /v1/agent/services", func(w http.ResponseWriter, r *http.Request) {
 		out := map[string]*api.AgentService{}
-		for id, e := range entries {
+		for id, entry := range e.byID {
 			if key, value, ok := strings.Cut(r.FormValue("filter"), " == "); ok {
 				key, value = strings.Trim(key, `Meta[]"`), strings.Trim(value, `"`)
-				if e.Meta[key] != value {
+				if entry.Meta[key] != value {
 					continue
 				}
 			}
-			out[id] = &api.AgentService{ID: id, Service: e.Name, Address: e.Address, Port: e.Port, Tags: e.Tags, Meta: e.Meta}
+			out[id] = &api.AgentService{ID: id, Service: entry.Name, Address: entry.Address, Port: entry.Port, Tags: entry.Tags, Meta: entry.Meta}
 		}
 		_ = json.NewEncoder(w).Encode(out)
 	})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if down {
-			http.Error(w, "no", http.StatusInternalServerError)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}))
+	return e
+}
+
+func (e *entries) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.down {
+		http.Error(w, "no", http.StatusInternalServerError)
+		return
+	}
+	e.mux.ServeHTTP(w, r)
+}
+
+// RoundTrip reaches the agent without a socket.
+func (e *entries) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+func fakeAgent(t *testing.T) agent {
+	t.Helper()
+	e := newEntries()
+	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
-	return agent{url: server.URL, client: connect(t, server.URL), down: func(is bool) { mu.Lock(); down = is; mu.Unlock() }}
+	return agent{url: server.URL, client: connect(t, server.URL), down: func(is bool) { e.mu.Lock(); e.down = is; e.mu.Unlock() }}
 }
 
 func registrar(t *testing.T, a agent) *consul.Registrar {
@@ -268,3 +288,88 @@ func TestAnAgentThatWasAwayIsCaughtUpWith(t *testing.T) {
 	}
 	t.Error("the entry was not registered after the agent came back")
 }
+
+// Between two changes of the directory nothing but the clock tells that others
+// have been at the agent.
+func TestWhatOthersDidToItsEntriesIsUndoneEveryMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEntries()
+		overHTTP := &http.Client{Transport: e}
+		config := api.DefaultConfig()
+		config.HttpClient = overHTTP
+		client, err := api.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := agent{client: client}
+		r, err := consul.New(consul.Options{HTTP: overHTTP})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.SetDirectory(discovery.Directory{Cluster: "shop", Services: map[string][]discovery.Instance{
+			"web": {instance(1, discovery.Port{Container: 80, Host: 32768}), instance(2, discovery.Port{Container: 80, Host: 32769})},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer stop()
+		go r.Run(ctx)
+		synctest.Wait()
+		own := []string{"plimsoll:shop:web:task1:80", "plimsoll:shop:web:task2:80"}
+		wantIDs(t, a, own...)
+		for range 3 {
+			if err := client.Agent().ServiceDeregister(own[0]); err != nil {
+				t.Fatal(err)
+			}
+			for id, cluster := range map[string]string{"plimsoll:shop:web:task9:80": "shop", "foreign": "bank"} {
+				if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: "web", Meta: map[string]string{consul.MetaCluster: cluster}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(59 * time.Second)
+			wantIDs(t, a, "foreign", own[1], "plimsoll:shop:web:task9:80")
+			time.Sleep(time.Second)
+			synctest.Wait()
+			wantIDs(t, a, "foreign", own[0], own[1])
+		}
+	})
+}
+
+func TestAnAgentThatDoesNotAnswerIsTriedEverMoreSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		refuse := roundTrip(func(*http.Request) (*http.Response, error) {
+			at = append(at, time.Since(began).Round(time.Millisecond))
+			return nil, errors.New("no agent")
+		})
+		r, err := consul.New(consul.Options{HTTP: &http.Client{Transport: refuse}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.SetDirectory(discovery.Directory{Cluster: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 100*time.Second)
+		defer stop()
+		r.Run(ctx)
+		// The change that came before the start may be taken first, or with it.
+		at = slices.Compact(at)
+		if len(at) < 6 || at[len(at)-1] < 80*time.Second {
+			t.Fatalf("in 100 s it tried at %v", at)
+		}
+		gap := time.Duration(0)
+		for i := range at[1:] {
+			next := at[i+1] - at[i]
+			if next != min(2*gap, 30*time.Second) && gap > 0 || next > 2*time.Second && gap == 0 {
+				t.Errorf("tried at %v: after %s came %s", at, gap, next)
+			}
+			gap = next
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
