@@ -71,9 +71,11 @@ conformance:
 bench: go-build
 	bash bench/run $(BENCHTIME)
 
-# The engine alone: starts, placement, the API beside moto_server, 10,000 tasks.
+# The engine alone: starts, placement, the API beside moto_server, 10,000 tasks; starts
+# in Docker beside the Docker Engine's own, where it may be installed.
 bench-engine: go-build
 	go test ./bench -run '^$$' -bench Engine -benchtime 1x -timeout 30m
+	bash engine/runtime/docker/dockertest/run bench
 
 # A thousand SIGKILLs under load, and faults of the disk by strace and a full file
 # system where this machine lets them be made. What it prints runs it again.

@@ -51,7 +51,7 @@ var (
 
 // needsDocker skips where there is no Docker Engine, or nothing to make an image of;
 // on a Docker Engine of the tests' own that is a failure.
-func needsDocker(t *testing.T) {
+func needsDocker(t testing.TB) {
 	t.Helper()
 	_, noBusybox := dockertest.Busybox()
 	if err := cmp.Or(docker.Available(t.Context()), noBusybox); err != nil {
@@ -64,7 +64,7 @@ func needsDocker(t *testing.T) {
 
 // connect gives a client of the Docker Engine, with the tests' image: busybox, and
 // testdata/program as /program. It skips where there is no Docker Engine.
-func connect(t *testing.T) *client.Client {
+func connect(t testing.TB) *client.Client {
 	t.Helper()
 	needsDocker(t)
 	c, err := client.New(client.FromEnv)
@@ -84,7 +84,7 @@ func connect(t *testing.T) *client.Client {
 	return c
 }
 
-func importImage(t *testing.T, c *client.Client) error {
+func importImage(t testing.TB, c *client.Client) error {
 	path := filepath.Join(t.TempDir(), "program")
 	build := exec.Command("go", "build", "-o", path, "./testdata/program")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
