@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// handshakeTimeout bounds a TLS handshake, with a client or with a target.
-const handshakeTimeout = 10 * time.Second
-
 // maxHello bounds what is read of a connection before its server name is known.
 const maxHello = 64 << 10
 
@@ -31,7 +28,7 @@ func httpTLS(config *tls.Config) *tls.Config {
 // server name with a route of pass-through to its targets, any other, after the
 // handshake, to HTTP.
 func (r *Router) greet(conn net.Conn, config *tls.Config) {
-	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	_ = conn.SetDeadline(time.Now().Add(r.options.HandshakeTimeout))
 	if names := r.table.Load().ports[0]; names != nil {
 		var route *route
 		if conn, route = names.lookup(conn); route != nil {
@@ -45,7 +42,7 @@ func (r *Router) greet(conn net.Conn, config *tls.Config) {
 		return
 	}
 	secure := tls.Server(conn, config)
-	ctx, cancel := context.WithTimeout(r.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(r.ctx, r.options.HandshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		r.handshakes.Add(1)

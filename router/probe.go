@@ -103,7 +103,7 @@ func (t *target) probe(ctx context.Context, o Health) error {
 // ask sends a check's request on a connection of its own, so that a check also
 // sees that connections are taken.
 func (t *target) ask(ctx context.Context, u Upstream, method, path string, header http.Header, body io.Reader) (*http.Response, func(), error) {
-	transport, err := newTransport(u, (&net.Dialer{}).DialContext)
+	transport, err := newTransport(u, (&net.Dialer{}).DialContext, t.service.router.options.HandshakeTimeout)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -112,6 +112,9 @@ type Options struct {
 	// HeadTimeout bounds the time from the first byte of a request to the end
 	// of its head. Default 10 s.
 	HeadTimeout time.Duration
+	// HandshakeTimeout bounds a TLS handshake, with a client or with a target.
+	// Default 10 s.
+	HandshakeTimeout time.Duration
 	// BodyTimeout bounds the time in which a piece of a body, up to 128 KiB,
 	// must come from a client or be taken by one. Default 60 s.
 	BodyTimeout time.Duration
@@ -223,7 +226,7 @@ func New(o Options) *Router {
 	r.log, r.rand = r.options.Log, r.options.Rand
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAlive: 30 * time.Second}
-	r.transports = transports{dial: r.dialer.DialContext, made: map[Upstream]*http.Transport{}}
+	r.transports = transports{dial: r.dialer.DialContext, handshake: r.options.HandshakeTimeout, made: map[Upstream]*http.Transport{}}
 	r.asking = newAsking(r.dialer.DialContext)
 	r.compress = compressing()
 	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }
@@ -258,6 +261,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.HeadTimeout <= 0 {
 		o.HeadTimeout = 10 * time.Second
+	}
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = 10 * time.Second
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = time.Minute

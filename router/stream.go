@@ -152,7 +152,7 @@ func (r *Router) receive(conn net.Conn, number int) {
 		conn.Close()
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	_ = conn.SetDeadline(time.Now().Add(r.options.HandshakeTimeout))
 	conn, route := names.lookup(conn)
 	if route == nil {
 		r.unrouted.Add(1)
@@ -241,7 +241,7 @@ func (r *Router) connect(t *target, client net.Conn, route *route) (net.Conn, er
 	config := r.transports.of(upstream).TLSClientConfig.Clone()
 	config.NextProtos = nil
 	secure := tls.Client(to, config)
-	ctx, cancel := context.WithTimeout(r.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(r.ctx, r.options.HandshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, to.Close())

@@ -17,7 +17,8 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // transports are the round trippers of the full path, one for each way that
 // targets are spoken to.
 type transports struct {
-	dial dialFunc
+	dial      dialFunc
+	handshake time.Duration // with a target, the longest
 
 	mu   sync.Mutex
 	made map[Upstream]*http.Transport
@@ -41,7 +42,7 @@ func (ts *transports) prepare(u Upstream) error {
 		if ts.made[form] != nil {
 			continue
 		}
-		made, err := newTransport(form, ts.dial)
+		made, err := newTransport(form, ts.dial, ts.handshake)
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func (ts *transports) closeIdle() {
 	}
 }
 
-func newTransport(u Upstream, dial dialFunc) (*http.Transport, error) {
+func newTransport(u Upstream, dial dialFunc, handshake time.Duration) (*http.Transport, error) {
 	var protocols http.Protocols
 	switch u.Protocol {
 	case H2C:
@@ -86,7 +87,7 @@ func newTransport(u Upstream, dial dialFunc) (*http.Transport, error) {
 		// not be handed a request that cannot be sent twice.
 		IdleConnTimeout:        1500 * time.Millisecond,
 		ExpectContinueTimeout:  time.Second,
-		TLSHandshakeTimeout:    handshakeTimeout,
+		TLSHandshakeTimeout:    handshake,
 		MaxResponseHeaderBytes: 256 << 10,
 		WriteBufferSize:        8 << 10,
 		ReadBufferSize:         8 << 10,
