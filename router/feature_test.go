@@ -13,7 +13,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -200,14 +202,19 @@ func TestANewTargetIsBroughtInSlowly(t *testing.T) {
 
 func TestAFullTargetQueuesABoundedNumber(t *testing.T) {
 	entered, release := make(chan struct{}, 8), make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
 	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
-		entered <- struct{}{}
-		<-release
+		if r.URL.Path != "/first" {
+			entered <- struct{}{}
+			<-release
+		}
 	})
+	t.Cleanup(let)
 	s := serve(t, Options{})
 	table := one(targetOf("1", b))
 	table.Routes[0].Balance = Balance{MaxPerTarget: 2, MaxQueued: 3}
 	s.set(t, table)
+	s.get(t, "/first") // waits for the target's first check: until then all wait
 	codes := make(chan int, 8)
 	send := func() { code, _ := s.get(t, "/"); codes <- code }
 	for range 5 {
@@ -223,13 +230,45 @@ func TestAFullTargetQueuesABoundedNumber(t *testing.T) {
 	if code, text := s.get(t, "/"); code != 503 || !strings.Contains(text, "3 requests wait") {
 		t.Errorf("the one too many: %d %q", code, text)
 	}
-	close(release)
+	let()
 	for range 5 {
 		if code := <-codes; code != 200 {
 			t.Errorf("a queued request got %d", code)
 		}
 	}
 }
+
+func TestNoRequestWaitsForATargetThatHasRoom(t *testing.T) {
+	s := serve(t, Options{HoldTimeout: 5 * time.Second})
+	table := one(targetOf("1", backend(t, func(http.ResponseWriter, *http.Request) {})))
+	table.Routes[0].Balance = Balance{MaxPerTarget: 1, MaxQueued: 8}
+	s.set(t, table)
+	s.get(t, "/first")
+	service := s.Router.table.Load().services["web"]
+	for round := range 20_000 {
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() {
+				d := dispatch{router: s.Router, service: service, route: &route{}}
+				d.run(releaser{t})
+			})
+		}
+		if clients.Wait(); t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+}
+
+// releaser is a sender whose exchanges are over at once.
+type releaser struct{ *testing.T }
+
+func (r releaser) attempt(t *target) bool {
+	runtime.Gosched()
+	t.release()
+	return true
+}
+func (r releaser) fail(_ cause, _ int, reason string) { r.Error(reason) }
+func (r releaser) watch() (context.Context, func())   { return context.Background(), func() {} }
 
 func TestATargetIsCheckedByGRPCsOwnHealthService(t *testing.T) {
 	target, states := grpcBackend(t)

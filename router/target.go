@@ -176,16 +176,36 @@ func (s *service) turn() uint64 { return s.turns.Add(1) }
 
 // take counts a request on the target; false if it drains or is full.
 func (t *target) take() bool {
-	n := t.inflight.Add(1)
-	limit := int64(t.service.settings.Load().balance.MaxPerTarget)
+	if !t.count(int64(t.service.settings.Load().balance.MaxPerTarget)) {
+		return false
+	}
 	// The count first, then the look: drain marks first and counts then,
 	// so that one of the two sees the other.
-	if t.draining.Load() || limit > 0 && n+t.tunnels.Load() > limit {
-		t.drop() // and no notice: there is no more room than before
+	if t.draining.Load() {
+		t.drop() // and no notice: nobody may use the room
 		return false
 	}
 	t.figures.begin()
 	return true
+}
+
+// count counts a request in, unless that makes more than limit, where there is
+// one. It never counts above that, not even for a moment: whoever looked then
+// would wait for room that is there, and of which no notice comes.
+func (t *target) count(limit int64) bool {
+	if limit <= 0 {
+		t.inflight.Add(1)
+		return true
+	}
+	for {
+		n := t.inflight.Load()
+		if n+t.tunnels.Load() >= limit {
+			return false
+		}
+		if t.inflight.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 func (t *target) release() {
