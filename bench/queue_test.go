@@ -182,36 +182,44 @@ func (c *wireClient) ecs(operation, body string, into any) error {
 }
 
 func (c *wireClient) ask(service, content, operation, body string, into any) error {
-	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
-	if err != nil {
+	text, err := c.send(service, content, operation, body)
+	if err != nil || into == nil {
 		return err
 	}
+	return json.Unmarshal(text, into)
+}
+
+// send signs and sends one request, and gives the answer to it.
+func (c *wireClient) send(service, content, target, body string) ([]byte, error) {
+	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
 	r.Header.Set("Content-Type", content)
-	r.Header.Set("X-Amz-Target", operation)
+	if target != "" {
+		r.Header.Set("X-Amz-Target", target)
+	}
 	keys, err := c.keys.Retrieve(context.Background())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.Sum256([]byte(body))
 	if err := signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), service, c.region, time.Now()); err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := queueHTTP.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if answer.StatusCode != http.StatusOK || bytes.Contains(text, []byte(`"Failed":[{`)) {
-		return fmt.Errorf("%s: %s: %s", operation, answer.Status, text)
+		return nil, fmt.Errorf("%s: %s: %s", target, answer.Status, text)
 	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(text, into)
+	return text, nil
 }
 
 func (c *wireClient) must(b *testing.B, operation, body string, into any) {

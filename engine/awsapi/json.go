@@ -2,8 +2,17 @@ package awsapi
 
 import (
 	"net/http"
+	"reflect"
 	"strconv"
+	"sync"
 )
+
+// answers are buffers for answers: growing one took more than half of what a long
+// list's answer allocated.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
+
+// largestKept is the largest buffer, in bytes, that is used again.
+const largestKept = 256 << 10
 
 // jsonProtocol is AWS JSON 1.0 and 1.1; they differ in the content type.
 type jsonProtocol struct{ version string }
@@ -18,7 +27,12 @@ func (p jsonProtocol) decode(req *request, call *Call, into any) error {
 }
 
 func (p jsonProtocol) write(w http.ResponseWriter, req *request, id string, out any) {
-	body, err := req.service.Codec.Encode(out)
+	buffer := answers.Get().(*[]byte)
+	defer answers.Put(buffer)
+	body, err := req.service.Codec.append((*buffer)[:0], reflect.ValueOf(out))
+	if cap(body) <= largestKept {
+		*buffer = body[:0]
+	}
 	if err != nil {
 		p.writeError(w, req, id, &Error{
 			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,

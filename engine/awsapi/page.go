@@ -69,6 +69,9 @@ func PageFrom[T any](from func(after string) (iter.Seq[T], error), key func(T) s
 	}
 	var items []T
 	for item := range rest {
+		if items == nil {
+			items = make([]T, 0, p.Max)
+		}
 		if len(items) == p.Max {
 			return items, writeToken(p.List, key(items[p.Max-1])), nil
 		}

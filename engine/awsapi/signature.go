@@ -22,6 +22,7 @@ type verifier struct {
 	region      string // the one that is served; empty: every one
 	credentials Credentials
 	now         func() time.Time
+	keys        signingKeys
 }
 
 // verify checks the signature of a request whose body has been read whole. The
@@ -40,18 +41,24 @@ func (v *verifier) verify(r *http.Request, body []byte) (Credential, scope, erro
 		return Credential{}, scope{}, refusal
 	}
 	stated := statedPayload(r.Header, query)
-	for _, check := range []*Error{
-		v.checkTime(a), v.checkRegion(a), checkSignedHeaders(a, r.Header), checkPayload(stated, body),
-	} {
+	key, known := v.keys.of(credential.Secret, a.scope)
+	checks := []*Error{v.checkTime(a), checkSignedHeaders(a, r.Header), checkPayload(stated, body)}
+	if !known { // a key that is known is of a region that was good
+		checks = append(checks, v.checkRegion(a))
+	}
+	for _, check := range checks {
 		if check != nil {
 			return Credential{}, scope{}, check
 		}
 	}
-	want := sign(credential.Secret, a, canonicalRequest(r, a, payloadHash(stated, body)))
+	want := sign(key, a, canonicalRequest(r, a, payloadHash(stated, body)))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(a.signature)) != 1 {
 		return Credential{}, scope{}, invalidSignature("The request signature we calculated does not match the signature " +
 			"you provided. Check your AWS Secret Access Key and signing method. " +
 			"Consult the service documentation for details.")
+	}
+	if !known {
+		v.keys.keep(credential.Secret, a.scope, key)
 	}
 	return credential, a.scope, nil
 }
@@ -242,12 +249,8 @@ func headerValue(r *http.Request, name string) string {
 }
 
 // sign gives the signature of a canonical request, in hexadecimal.
-func sign(secret string, a authorization, canonical string) string {
+func sign(key []byte, a authorization, canonical string) string {
 	toSign := algorithm + "\n" + a.at.UTC().Format(timeFormat) + "\n" + a.scope.String() + "\n" + hexHash([]byte(canonical))
-	key := mac([]byte("AWS4"+secret), a.day)
-	for _, part := range []string{a.region, a.service, "aws4_request"} {
-		key = mac(key, part)
-	}
 	return hex.EncodeToString(mac(key, toSign))
 }
 

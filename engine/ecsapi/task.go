@@ -56,8 +56,9 @@ func (a *api) listTasks(_ context.Context, _ *awsapi.Call, in *ecs.ListTasksInpu
 		if err != nil {
 			return err
 		}
-		for _, t := range got {
-			out.TaskArns = append(out.TaskArns, t.ARN)
+		out.TaskArns = make([]string, len(got))
+		for i, t := range got {
+			out.TaskArns[i] = t.ARN
 		}
 		out.NextToken = next
 		return nil
