@@ -30,34 +30,22 @@ type hostPass struct {
 	now    time.Time
 	plan   HostPlan
 	hosts  []member
-	byARN  map[string]int
 	groups []group
 	// daemons is what the daemons' tasks take of every host.
-	daemons  plimsoll.Resources
-	services map[string]*plimsoll.Service
-	// fleet is where what is wanted has its places; spots are those of wanted
+	daemons plimsoll.Resources
+	// crews are the services, those of the cluster first, in its order.
+	crews  []crew
+	byName map[string]int32
+	// unplaced are the tasks that have no host and are to run.
+	unplaced []*plimsoll.Task
+	// berths is where what is wanted has its places; spots are those of wanted
 	// tasks and of headroom that are not there yet.
-	fleet *place.Fleet
-	spots []spot
-	// staying are each service's tasks on hosts that stay.
-	staying map[string]int
+	berths berths
+	spots  []spot
 	// rest is what found no place.
 	rest   []need
 	stable time.Duration
 	moves  map[Deed][]HostMove
-}
-
-// member is a container instance, with what the groups know of it.
-type member struct {
-	*plimsoll.ContainerInstance
-	group *group // nil: of none
-	plimsoll.GroupHost
-	tasks []*plimsoll.Task // not stopped, daemons' left out
-	// movable are those of them that have to find a place elsewhere.
-	movable []*plimsoll.Task
-	daemons int
-	load    float64 // how full it is, in its fullest dimension
-	closed  bool    // takes no tasks, or is to take none
 }
 
 // group is a plimsoll.HostGroup in one pass.
@@ -65,8 +53,8 @@ type group struct {
 	*plimsoll.HostGroup
 	size    plimsoll.Resources // what a new host has for tasks
 	price   float64
-	joined  map[string]bool // its instances that are in the cluster
-	inZone  map[string]int  // its hosts by zone, coming ones included
+	joined  []bool         // which of its Hosts are in the cluster
+	inZone  map[string]int // its hosts by zone, coming ones included
 	arrived int
 	coming  int
 	stalled bool
@@ -77,26 +65,21 @@ type group struct {
 // need is tasks of one size that have no place.
 type need struct {
 	service  string
+	crew     int32
 	priority int
 	size     plimsoll.Resources
 	ports    []int
 	count    int
 }
 
-func (n need) request() place.Request {
-	return place.Request{Group: n.service, Reserved: n.size, Ports: n.ports}
-}
-
-// spot is a place that is kept on a host.
-type spot struct {
-	host string
-	place.Request
+func (n *need) request() request {
+	return request{Request: place.Request{Reserved: n.size, Ports: n.ports}, crew: n.crew}
 }
 
 func newHostPass(in *HostInput) *hostPass {
 	p := &hostPass{
-		in: in, now: in.Now, byARN: make(map[string]int, len(in.Cluster.Instances)),
-		services: make(map[string]*plimsoll.Service, len(in.Cluster.Services)), moves: map[Deed][]HostMove{},
+		in: in, now: in.Now, crews: make([]crew, 0, len(in.Cluster.Services)+1),
+		byName: make(map[string]int32, len(in.Cluster.Services)), moves: map[Deed][]HostMove{},
 	}
 	p.plan = HostPlan{At: in.Now, Memory: HostMemory{
 		OutAt: in.Memory.OutAt, InAt: in.Memory.InAt, Stable: in.Memory.Stable, Groups: map[string]GroupMemory{},
@@ -104,12 +87,14 @@ func newHostPass(in *HostInput) *hostPass {
 	p.stable = max(in.Rules.In.Stable, in.Memory.Stable)
 	for i := range in.Cluster.Services {
 		s := &in.Cluster.Services[i]
-		p.services[s.Name] = s
+		c := &p.crews[p.enlist(s.Name)]
+		c.daemon, c.keeps = s.Daemon, s.Tags[plimsoll.TagKeepHost] == "true"
 		if s.Daemon {
 			p.daemons = p.daemons.Add(s.Reserved)
 		}
 	}
-	p.gather()
+	p.gatherHosts()
+	p.gatherTasks()
 	for host, until := range in.Memory.Spared {
 		if until.After(p.now) {
 			p.spare(host, until)
@@ -130,54 +115,6 @@ func (p *hostPass) spare(host string, until time.Time) {
 func (p *hostPass) by(t time.Time) {
 	if t.After(p.now) && (p.plan.Recheck.IsZero() || t.Before(p.plan.Recheck)) {
 		p.plan.Recheck = t
-	}
-}
-
-// gather puts hosts, groups and tasks together.
-func (p *hostPass) gather() {
-	p.groups = make([]group, len(p.in.Groups))
-	of := map[string]*group{}
-	known := map[string]plimsoll.GroupHost{}
-	for i := range p.in.Groups {
-		g := &p.groups[i]
-		*g = group{HostGroup: &p.in.Groups[i], joined: map[string]bool{}, desired: p.in.Groups[i].Desired}
-		for n, t := range g.Types {
-			if n == 0 {
-				g.size = t.Resources
-			}
-			g.size, g.price = g.size.Least(t.Resources), max(g.price, t.Price)
-		}
-		g.size = g.size.Sub(p.daemons)
-		for _, h := range g.Hosts {
-			of[h.InstanceID], known[h.InstanceID] = g, h
-		}
-	}
-	p.hosts = make([]member, len(p.in.Cluster.Instances))
-	for i := range p.in.Cluster.Instances {
-		c := &p.in.Cluster.Instances[i]
-		m := &p.hosts[i]
-		*m = member{ContainerInstance: c, group: of[c.InstanceID], GroupHost: known[c.InstanceID], closed: !c.Schedulable()}
-		m.GroupHost.InstanceID = c.InstanceID
-		p.byARN[c.ARN] = i
-		if m.group != nil && !m.Leaving {
-			m.group.arrived++
-			m.group.joined[c.InstanceID] = true
-		}
-	}
-	for i := range p.groups {
-		p.await(&p.groups[i])
-	}
-	for i := range p.in.Cluster.Tasks {
-		t := &p.in.Cluster.Tasks[i]
-		at, ok := p.byARN[t.ContainerInstance]
-		if !ok || !t.Live() {
-			continue
-		}
-		if s := p.services[t.Service]; t.Service != "" && s != nil && s.Daemon {
-			p.hosts[at].daemons++
-			continue
-		}
-		p.hosts[at].tasks = append(p.hosts[at].tasks, t)
 	}
 }
 
@@ -224,7 +161,6 @@ func (p *hostPass) followDrains() {
 func (p *hostPass) followDrain(m *member) {
 	g, rules := m.group, p.in.Rules.In
 	drained := p.now.Sub(m.DrainedAt)
-	protected := m.protected()
 	switch {
 	case len(m.tasks) == 0 && m.Running+m.Pending <= m.daemons:
 		if g.Desired-g.leaving-1 < g.Min && !m.Interrupted {
@@ -236,7 +172,7 @@ func (p *hostPass) followDrain(m *member) {
 		p.spare(m.ARN, p.now.Add(drained))
 		p.undrain(m, fmt.Sprintf("has drained for %s, and still has %d tasks", drained.Round(time.Second), len(m.tasks)))
 		return
-	case rules.DrainTimeout > 0 && drained >= rules.DrainTimeout && rules.Stuck == StuckTerminate && !protected:
+	case rules.DrainTimeout > 0 && drained >= rules.DrainTimeout && rules.Stuck == StuckTerminate && !m.protected:
 		p.move(DeedTerminate, m, fmt.Sprintf("has drained for %s, and still has %d tasks, none of them protected", drained.Round(time.Second), len(m.tasks)))
 	default:
 		if rules.DrainTimeout > 0 {
@@ -249,10 +185,6 @@ func (p *hostPass) followDrain(m *member) {
 // departs tells whether what is on the host is replaced elsewhere.
 func (m *member) departs() bool {
 	return m.closed && (m.Status == plimsoll.InstanceDraining || m.Leaving || m.Interrupted)
-}
-
-func (m *member) protected() bool {
-	return slices.ContainsFunc(m.tasks, func(t *plimsoll.Task) bool { return t.Protected })
 }
 
 func (p *hostPass) undrain(m *member, reason string) {
@@ -268,15 +200,10 @@ func (p *hostPass) move(deed Deed, m *member, reason string) {
 	p.moves[deed] = append(p.moves[deed], h)
 }
 
-// open makes the fleet of what is there and what is on its way, and puts what is
-// wanted into it; what has no place is left in rest.
+// open makes the berths of what is there and what is on its way, and puts what is
+// wanted into them; what has no place is left in rest.
 func (p *hostPass) open() {
-	hosts := make([]place.Host, 0, len(p.hosts))
-	for i := range p.hosts {
-		m := &p.hosts[i]
-		hosts = append(hosts, place.Host{ID: m.ARN, Zone: m.ContainerInstance.Zone, Free: m.Registered, Closed: m.closed})
-	}
-	p.fleet = place.NewFleet(hosts)
+	p.berths = newBerths(p.hosts, len(p.crews)+1)
 	p.spots = p.spots[:0]
 	for i := range p.groups {
 		p.expectComing(&p.groups[i])
@@ -284,11 +211,14 @@ func (p *hostPass) open() {
 	needs := p.settleTasks()
 	for _, h := range p.in.Rules.Headroom {
 		if h.Tasks > 0 {
-			needs = append(needs, need{service: headroomGroup, priority: plimsoll.LowestPriority + 1, size: h.Size, count: h.Tasks})
+			needs = append(needs, need{service: headroomGroup, crew: p.headroom(), priority: plimsoll.LowestPriority + 1, size: h.Size, count: h.Tasks})
 		}
 	}
 	p.rest = p.settleNeeds(needs)
 }
+
+// headroom is the number under which headroom has its places.
+func (p *hostPass) headroom() int32 { return int32(len(p.crews)) }
 
 // headroomGroup is the name under which room is kept free.
 const headroomGroup = "(headroom)"
@@ -298,12 +228,13 @@ const headroomGroup = "(headroom)"
 func (p *hostPass) expectComing(g *group) {
 	g.inZone = map[string]int{}
 	var pending []string
-	for _, h := range g.Hosts {
+	for i := range g.Hosts {
+		h := &g.Hosts[i]
 		if h.Leaving {
 			continue
 		}
 		g.inZone[h.Zone]++
-		if !g.joined[h.InstanceID] {
+		if !g.joined[i] {
 			pending = append(pending, h.Zone)
 		}
 	}
@@ -313,7 +244,7 @@ func (p *hostPass) expectComing(g *group) {
 	for n := range g.coming {
 		id := fmt.Sprintf("coming/%s/%d", g.Name, n)
 		if n < len(pending) {
-			p.fleet.Add(place.Host{ID: id, Zone: pending[n], Free: g.size})
+			p.berths.add(place.Host{ID: id, Zone: pending[n], Free: g.size})
 		} else {
 			p.expect(g, id)
 		}
@@ -324,7 +255,7 @@ func (p *hostPass) expectComing(g *group) {
 func (p *hostPass) expect(g *group, id string) (zone string) {
 	zone = g.nextZone()
 	g.inZone[zone]++
-	p.fleet.Add(place.Host{ID: id, Zone: zone, Free: g.size})
+	p.berths.add(place.Host{ID: id, Zone: zone, Free: g.size})
 	return zone
 }
 
@@ -342,41 +273,39 @@ func (g *group) nextZone() string {
 // settleTasks reserves what the tasks hold, and gives what is wanted beyond. The
 // hosts' other uses are reserved as well.
 func (p *hostPass) settleTasks() []need {
-	p.staying = map[string]int{}
-	staying, waiting, hostless := p.staying, map[string]int{}, map[string]bool{}
+	for i := range p.crews {
+		p.crews[i].staying = 0
+	}
 	var needs []need
 	for i := range p.hosts {
-		p.settleHost(&p.hosts[i], staying)
+		p.settleHost(&p.hosts[i])
 	}
-	for i := range p.in.Cluster.Tasks {
-		t := &p.in.Cluster.Tasks[i]
-		if !t.Live() || t.Leaving() || t.ContainerInstance != "" {
-			continue
-		}
+	waiting, hostless := map[string]int{}, map[string]bool{}
+	for _, t := range p.unplaced {
 		switch {
 		case t.LastStatus == plimsoll.StatusRunning:
 			hostless[t.Service] = true
 		case t.Service == "":
-			needs = append(needs, need{service: "task " + t.ID(), priority: plimsoll.LowestPriority, size: t.Reserved, ports: t.Ports, count: 1})
+			needs = append(needs, need{service: "task " + t.ID(), crew: noCrew, priority: plimsoll.LowestPriority, size: t.Reserved, ports: t.Ports, count: 1})
 		default:
 			waiting[t.Service]++
 		}
 	}
 	for i := range p.in.Cluster.Services {
-		s := &p.in.Cluster.Services[i]
+		s, c := &p.in.Cluster.Services[i], &p.crews[i]
 		if s.Daemon || hostless[s.Name] {
 			continue
 		}
-		want, known := p.in.Wants[s.Name]
-		if !known {
+		want := c.want
+		if !c.known {
 			want = HostWant{Tasks: s.Desired, Priority: plimsoll.LowestPriority}
 		}
-		missing := want.Tasks - staying[s.Name]
+		missing := want.Tasks - c.staying
 		if !want.Elastic {
 			missing = max(missing, waiting[s.Name])
 		}
 		if missing > 0 {
-			needs = append(needs, need{service: s.Name, priority: want.Priority, size: s.Reserved, ports: s.Ports, count: missing})
+			needs = append(needs, need{service: s.Name, crew: int32(i), priority: want.Priority, size: s.Reserved, ports: s.Ports, count: missing})
 		}
 	}
 	return needs
@@ -384,31 +313,35 @@ func (p *hostPass) settleTasks() []need {
 
 // settleHost reserves what a host's tasks hold. Those that hold no host are left
 // out: elastic ones above what is wanted, and those on their way out.
-func (p *hostPass) settleHost(m *member, staying map[string]int) {
-	held := plimsoll.Resources{}
-	m.movable = m.movable[:0]
-	for _, t := range m.tasks {
-		held = held.Add(t.Reserved)
-		if t.Leaving() {
+func (p *hostPass) settleHost(m *member) {
+	m.movable, m.moving = 0, plimsoll.Resources{}
+	departs := m.departs()
+	for i := range m.tasks {
+		t := &m.tasks[i]
+		t.moves = false
+		if t.leaving {
 			continue
 		}
-		if want, known := p.in.Wants[t.Service]; known && want.Elastic && !t.Protected && staying[t.Service] >= want.Tasks {
-			continue
+		if t.crew != noCrew {
+			c := &p.crews[t.crew]
+			if c.known && c.want.Elastic && !t.Protected && c.staying >= c.want.Tasks {
+				continue
+			}
+			if !departs {
+				c.staying++
+			}
+			t.moves = true // a standalone task ends where it is
+			m.movable++
+			m.moving = m.moving.Add(t.Reserved)
 		}
-		if !m.departs() {
-			staying[t.Service]++
-		}
-		r := place.Request{Group: t.Service, Reserved: t.Reserved, Ports: t.Ports}
-		if p.fleet.Reserve(m.ARN, r) != nil {
+		r := t.request()
+		if !p.berths.free(m.number, r.Ports) {
 			r.Ports = nil
-			_ = p.fleet.Reserve(m.ARN, r) // the host is there
 		}
-		if t.Service != "" { // a standalone task ends where it is
-			m.movable = append(m.movable, t)
-		}
+		p.berths.take(m.number, r)
 	}
-	if other := m.Registered.Sub(m.Remaining).Sub(held).Most(plimsoll.Resources{}); !other.IsZero() {
-		_ = p.fleet.Reserve(m.ARN, place.Request{Reserved: other})
+	if other := m.Registered.Sub(m.Remaining).Sub(m.held).Most(plimsoll.Resources{}); !other.IsZero() {
+		p.berths.take(m.number, request{Request: place.Request{Reserved: other}, crew: noCrew})
 	}
 }
 
@@ -420,11 +353,11 @@ func (p *hostPass) settleNeeds(needs []need) []need {
 	for _, n := range needs {
 		r := n.request()
 		for n.count > 0 {
-			host, ok := p.fleet.Pick(r)
+			host, ok := p.berths.pick(&r)
 			if !ok {
 				break
 			}
-			_ = p.fleet.Reserve(host, r)
+			p.berths.take(host, r)
 			p.spots = append(p.spots, spot{host, r})
 			n.count--
 		}
@@ -465,7 +398,8 @@ func (p *hostPass) finish() HostPlan {
 	for _, deed := range []Deed{DeedUndrain, DeedLaunch, DeedDrain, DeedTerminate} {
 		p.plan.Moves = append(p.plan.Moves, p.moves[deed]...)
 	}
-	for _, g := range p.groups {
+	for n := range p.groups {
+		g := &p.groups[n]
 		v := GroupVerdict{Group: g.Name, Min: g.Min, Max: g.Max, Desired: g.desired, Coming: g.coming, Stalled: g.stalled}
 		for _, h := range p.moves[DeedTerminate] {
 			if h.Group == g.Name {
@@ -475,7 +409,7 @@ func (p *hostPass) finish() HostPlan {
 		var whole, free plimsoll.Resources
 		for i := range p.hosts {
 			m := &p.hosts[i]
-			if m.group == nil || m.group.Name != g.Name {
+			if m.group != g {
 				continue
 			}
 			v.Hosts++

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"plimsoll"
-	"plimsoll/place"
 )
 
 // triesPerPass bounds the hosts whose tasks are tried elsewhere in one pass, on
@@ -27,12 +26,13 @@ func (p *hostPass) shrink() {
 		p.plan.Reason = "hosts are kept"
 		return
 	}
-	batch, why := p.dispensable()
 	draining := 0
 	for i := range p.groups {
 		draining += p.groups[i].leaving
 	}
-	now := min(len(batch), p.batchMost()-draining)
+	now := p.batchMost() - draining
+	batch, why := p.dispensable(max(1, now)) // one: is there any?
+	now = min(now, len(batch))
 	switch known, out := p.now.Sub(p.plan.Memory.Since), p.plan.Memory.OutAt; {
 	case len(batch) == 0:
 		p.plan.Reason = why
@@ -71,24 +71,31 @@ func (p *hostPass) remember() []need {
 		m.Since = p.now
 	}
 	m.Peaks = make(map[string][]Want, len(p.in.Wants))
+	most := len(p.in.Cluster.Services)
+	for _, list := range p.in.Memory.Peaks {
+		most += len(list)
+	}
+	all := make([]Want, 0, most) // of all lists, one after the other
 	var needs []need
 	for i := range p.in.Cluster.Services {
-		s := &p.in.Cluster.Services[i]
-		want, known := p.in.Wants[s.Name]
-		if !known || want.Elastic || s.Daemon {
+		s, c := &p.in.Cluster.Services[i], &p.crews[i]
+		want := c.want
+		if !c.known || want.Elastic || s.Daemon {
 			continue
 		}
-		var list []Want
+		list := all[len(all):]
 		for _, w := range p.in.Memory.Peaks[s.Name] {
 			if w.Count > want.Tasks && p.now.Sub(w.At) < p.stable {
 				list = append(list, w)
 			}
 		}
-		m.Peaks[s.Name] = append(list, Want{At: p.now, Count: want.Tasks})
+		peaks := append(list, Want{At: p.now, Count: want.Tasks})
+		all = all[:len(all)+len(peaks)]
+		m.Peaks[s.Name] = slices.Clip(peaks)
 		if len(list) > 0 {
 			p.by(list[0].At.Add(p.stable))
-			if lack := list[0].Count - max(want.Tasks, p.staying[s.Name]); lack > 0 {
-				needs = append(needs, need{service: s.Name, priority: want.Priority, size: s.Reserved, ports: s.Ports, count: lack})
+			if lack := list[0].Count - max(want.Tasks, c.staying); lack > 0 {
+				needs = append(needs, need{service: s.Name, crew: int32(i), priority: want.Priority, size: s.Reserved, ports: s.Ports, count: lack})
 			}
 		}
 	}
@@ -102,8 +109,8 @@ type candidate struct {
 }
 
 // dispensable are the hosts that can be spared, in the order in which they go, as
-// many as may be on their way at most; the words say why there is none.
-func (p *hostPass) dispensable() ([]candidate, string) {
+// many as may begin to drain now; the words say why there is none.
+func (p *hostPass) dispensable(most int) ([]candidate, string) {
 	peaks := p.remember()
 	switch {
 	case len(p.rest) > 0 || p.launched() > 0:
@@ -113,34 +120,29 @@ func (p *hostPass) dispensable() ([]candidate, string) {
 	case len(p.moves[DeedUndrain]) > 0:
 		return nil, "a host that drained takes tasks again"
 	}
-	s := &sparing{hostPass: p, gone: map[string]int{}, inZone: map[string]int{}, why: "no host belongs to a group"}
+	s := &sparing{hostPass: p}
 	s.measure()
 	if left := p.settleNeeds(peaks); len(left) > 0 {
 		return nil, fmt.Sprintf("service %q had more tasks within the last %s than there is room for", left[0].service, p.stable)
 	}
-	var list []*member
-	for i := range p.hosts {
-		if m := &p.hosts[i]; m.group != nil && !m.closed && !m.Leaving {
-			s.inZone[zoneKey(m)]++
-			m.load = m.utilised()
-			list = append(list, m)
-		}
-	}
-	list = slices.DeleteFunc(list, func(m *member) bool { return !s.allowed(m) })
-	most := p.batchMost()
+	list := s.gather()
+	s.order(list)
 	var batch []candidate
-	for tries := triesPerPass + 4*most; len(list) > 0 && len(batch) < most && tries > 0; tries-- {
-		at := s.next(list)
-		m := list[at]
-		list = slices.Delete(list, at, at+1)
-		if !s.roomToGo(m) {
+	for tries := triesPerPass + 4*p.batchMost(); len(list) > 0 && len(batch) < most && tries > 0; tries-- {
+		c := list[0]
+		list = list[1:]
+		if !s.roomToGo(c) {
 			continue
 		}
-		if reason, ok := s.try(m); ok {
-			batch = append(batch, candidate{m, reason})
+		if reason, ok := s.try(c); ok {
+			batch = append(batch, candidate{c.member, reason})
+			s.order(list) // its zone has one host less
 		}
 	}
-	return batch, s.why
+	if len(batch) > 0 {
+		return batch, ""
+	}
+	return nil, s.words()
 }
 
 func (p *hostPass) comes() (n int) {
@@ -155,13 +157,106 @@ func (p *hostPass) comes() (n int) {
 // sparing is the search for hosts that can be spared.
 type sparing struct {
 	*hostPass
-	gone   map[string]int // hosts of the batch, by group
-	inZone map[string]int // hosts that stay, by group and zone
+	// pools are the groups' parts in each zone.
+	pools  []pool
 	totals totals
-	why    string
+	// last was refused last, because of refusal.
+	last    *spare
+	refusal refusal
 }
 
-func zoneKey(m *member) string { return m.group.Name + "/" + m.ContainerInstance.Zone }
+// pool is a group's hosts in a zone.
+type pool struct {
+	group *group
+	zone  string
+	// gone are those that go in this pass, stay the others.
+	gone, stay int
+}
+
+// spare is a host that may be spared.
+type spare struct {
+	*member
+	pool int     // in sparing.pools
+	load float64 // how full it is, in its fullest dimension
+}
+
+// refusal says why a host does not go. The words are found at the end, for the
+// last alone.
+type refusal int
+
+const (
+	noGroup refusal = iota
+	hostProtected
+	taskProtected
+	taskKeeps
+	sparedBefore
+	groupAtMinimum
+	zoneAtMinimum
+	metricTooHigh
+	noPlaces
+)
+
+// gather lists the hosts that may go, and counts those of each pool.
+func (s *sparing) gather() []*spare {
+	all := make([]spare, 0, len(s.hosts))
+	list := make([]*spare, 0, len(s.hosts))
+	for i := range s.hosts {
+		m := &s.hosts[i]
+		if m.group == nil || m.closed || m.Leaving {
+			continue
+		}
+		all = append(all, spare{member: m, pool: s.poolOf(m), load: fullness(m.moving, m.Registered)})
+		c := &all[len(all)-1]
+		s.pools[c.pool].stay++
+		if s.allowed(c) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (s *sparing) poolOf(m *member) int {
+	zone := m.ContainerInstance.Zone
+	for i := range s.pools {
+		if p := &s.pools[i]; p.group == m.group && p.zone == zone {
+			return i
+		}
+	}
+	s.pools = append(s.pools, pool{group: m.group, zone: zone})
+	return len(s.pools) - 1
+}
+
+func (s *sparing) refuse(c *spare, why refusal) bool {
+	s.last, s.refusal = c, why
+	return false
+}
+
+// words say why no host goes: why the last did not.
+func (s *sparing) words() string {
+	if s.refusal == noGroup {
+		return "no host belongs to a group"
+	}
+	m := s.last.member
+	id, g := m.GroupHost.InstanceID, m.group
+	switch s.refusal {
+	case hostProtected:
+		return fmt.Sprintf("host %s is protected from scale-in", id)
+	case taskProtected:
+		return fmt.Sprintf("host %s has protected tasks", id)
+	case taskKeeps:
+		return fmt.Sprintf("host %s has tasks that keep their host", id)
+	case sparedBefore:
+		return fmt.Sprintf("host %s could not be drained a while ago", id)
+	case groupAtMinimum:
+		return fmt.Sprintf("group %q has its minimum of %d hosts", g.Name, g.Min)
+	case zoneAtMinimum:
+		return fmt.Sprintf("group %q has its minimum of %d hosts in zone %s", g.Name, s.in.Rules.In.MinPerZone, m.ContainerInstance.Zone)
+	case metricTooHigh:
+		return s.tooHigh(m)
+	}
+	size, _ := s.displace(m)
+	return fmt.Sprintf("what host %s has does not fit on the others: %s", id, size)
+}
 
 // totals are the metrics of the hosts that take tasks.
 type totals struct {
@@ -181,19 +276,17 @@ func (s *sparing) measure() {
 		}
 		t.hosts++
 		t.whole = t.whole.Add(m.Registered)
-		t.used = t.used.Add(m.Registered.Sub(s.fleet.Free(m.ARN)))
-		for _, one := range m.tasks {
-			t.tasks++
-			t.ports += max(len(one.Ports), len(one.Endpoints))
-		}
+		t.used = t.used.Add(m.Registered.Sub(s.berths.index.Free(m.number)))
+		t.tasks += len(m.tasks)
+		t.ports += m.ports
 		if m.UsedCPU == nil {
 			t.usedKnown = false
 		} else {
 			t.usedCPU += *m.UsedCPU * float64(m.Registered.CPU)
 		}
 	}
-	for _, spot := range s.spots {
-		if spot.Group == headroomGroup {
+	for i := range s.spots {
+		if spot := &s.spots[i]; spot.crew == s.headroom() {
 			t.used = t.used.Sub(spot.Reserved) // it is room
 		}
 	}
@@ -201,175 +294,206 @@ func (s *sparing) measure() {
 }
 
 // allowed tells whether a host may go at all.
-func (s *sparing) allowed(m *member) bool {
-	_, spared := s.plan.Memory.Spared[m.ARN]
-	kept := slices.ContainsFunc(m.tasks, func(t *plimsoll.Task) bool {
-		service := s.services[t.Service]
-		return t.Service != "" && service != nil && service.Tags[plimsoll.TagKeepHost] == "true"
-	})
-	id := m.GroupHost.InstanceID
+func (s *sparing) allowed(c *spare) bool {
+	_, spared := s.plan.Memory.Spared[c.ARN]
 	switch {
-	case m.GroupHost.Protected:
-		s.why = fmt.Sprintf("host %s is protected from scale-in", id)
-	case m.protected():
-		s.why = fmt.Sprintf("host %s has protected tasks", id)
-	case kept:
-		s.why = fmt.Sprintf("host %s has tasks that keep their host", id)
+	case c.GroupHost.Protected:
+		return s.refuse(c, hostProtected)
+	case c.protected:
+		return s.refuse(c, taskProtected)
+	case c.keeps:
+		return s.refuse(c, taskKeeps)
 	case spared:
-		s.why = fmt.Sprintf("host %s could not be drained a while ago", id)
-	default:
-		return true
+		return s.refuse(c, sparedBefore)
 	}
-	return false
+	return true
 }
 
 // roomToGo tells whether the bounds of group and zone let one more host go.
-func (s *sparing) roomToGo(m *member) bool {
-	g := m.group
-	switch {
-	case g.desired-g.leaving-s.gone[g.Name]-1 < g.Min:
-		s.why = fmt.Sprintf("group %q has its minimum of %d hosts", g.Name, g.Min)
-	case s.inZone[zoneKey(m)]-1 < s.in.Rules.In.MinPerZone:
-		s.why = fmt.Sprintf("group %q has its minimum of %d hosts in zone %s", g.Name, s.in.Rules.In.MinPerZone, m.ContainerInstance.Zone)
-	default:
-		return true
-	}
-	return false
-}
-
-// next chooses whom to try: an empty host first, then the least utilised; of
-// equals one of the fullest zone, the dearest, the one with fewer tasks.
-func (s *sparing) next(list []*member) int {
-	best := 0
-	for i := 1; i < len(list); i++ {
-		if s.compare(list[i], list[best]) < 0 {
-			best = i
+func (s *sparing) roomToGo(c *spare) bool {
+	g, gone := c.group, 0
+	for i := range s.pools {
+		if s.pools[i].group == g {
+			gone += s.pools[i].gone
 		}
 	}
-	return best
-}
-
-func (s *sparing) compare(a, b *member) int {
-	return cmp.Or(
-		cmp.Compare(min(1, len(a.tasks)), min(1, len(b.tasks))),
-		cmp.Compare(len(a.tasks)-len(a.movable), len(b.tasks)-len(b.movable)), // what cannot move has to end there
-		cmp.Compare(a.load, b.load),
-		cmp.Compare(s.inZone[zoneKey(b)], s.inZone[zoneKey(a)]),
-		cmp.Compare(b.group.price, a.group.price),
-		cmp.Compare(len(a.tasks), len(b.tasks)),
-		cmp.Compare(a.ARN, b.ARN),
-	)
-}
-
-// utilised is how full a host is, in its fullest dimension.
-func (m *member) utilised() float64 {
-	var held plimsoll.Resources
-	for _, t := range m.movable {
-		held = held.Add(t.Reserved)
+	switch {
+	case g.desired-g.leaving-gone-1 < g.Min:
+		return s.refuse(c, groupAtMinimum)
+	case s.pools[c.pool].stay-1 < s.in.Rules.In.MinPerZone:
+		return s.refuse(c, zoneAtMinimum)
 	}
-	return fullness(held, m.Registered)
+	return true
+}
+
+// order has those that are to be tried first at the front: empty hosts, then the
+// least utilised; of equals one of the fullest zone, the dearest, the one with
+// fewer tasks.
+func (s *sparing) order(list []*spare) {
+	slices.SortFunc(list, func(a, b *spare) int {
+		if c := cmp.Compare(min(1, len(a.tasks)), min(1, len(b.tasks))); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(len(a.tasks)-a.movable, len(b.tasks)-b.movable); c != 0 {
+			return c // what cannot move has to end there
+		}
+		if c := cmp.Compare(a.load, b.load); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(s.pools[b.pool].stay, s.pools[a.pool].stay); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(b.group.price, a.group.price); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(len(a.tasks), len(b.tasks)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ARN, b.ARN)
+	})
 }
 
 // try closes a host and places what it has on the others. If that fails, or a
 // metric would be too high, everything is as before.
-func (s *sparing) try(m *member) (reason string, ok bool) {
-	before := s.totals
-	after, words, ok := s.forecast(m)
-	if !ok {
-		s.why = words
-		return "", false
+func (s *sparing) try(c *spare) (reason string, ok bool) {
+	m, before := c.member, s.totals
+	after := s.forecast(m)
+	if s.exceeds(m, &after) {
+		return "", s.refuse(c, metricTooHigh)
 	}
-	s.fleet.SetClosed(m.ARN, true)
-	if !s.displace(m) {
-		s.fleet.SetClosed(m.ARN, false)
-		return "", false
+	if _, ok := s.displace(m); !ok {
+		return "", s.refuse(c, noPlaces)
 	}
 	m.closed = true
 	s.totals = after
-	s.gone[m.group.Name]++
-	s.inZone[zoneKey(m)]--
+	s.pools[c.pool].stay--
+	s.pools[c.pool].gone++
 	load := "has no tasks"
 	switch {
-	case len(m.movable) == 0 && len(m.tasks) > 0:
+	case m.movable == 0 && len(m.tasks) > 0:
 		load = fmt.Sprintf("none of the %d tasks of the host needs a place elsewhere", len(m.tasks))
-	case len(m.movable) > 0:
-		load = fmt.Sprintf("the %d tasks of the host fit on the others", len(m.movable))
+	case m.movable > 0:
+		load = fmt.Sprintf("the %d tasks of the host fit on the others", m.movable)
 	}
 	return fmt.Sprintf("%s; reserved CPU %.0f%% -> %.0f%%, memory %.0f%% -> %.0f%% on %d hosts", load,
 		percent(before.used.CPU, before.whole.CPU), percent(after.used.CPU, after.whole.CPU),
 		percent(before.used.Memory, before.whole.Memory), percent(after.used.Memory, after.whole.Memory), after.hosts), true
 }
 
-// displace finds places elsewhere for what a host has, and for what was to come
-// there; all or nothing.
-func (s *sparing) displace(m *member) bool {
-	var away []place.Request
-	var kept []int // spots on this host
-	for _, t := range m.movable {
-		away = append(away, place.Request{Group: t.Service, Reserved: t.Reserved, Ports: t.Ports})
-	}
-	for i, spot := range s.spots {
-		if spot.host == m.ARN {
-			kept = append(kept, i)
-			away = append(away, spot.Request)
+// displace closes a host and finds places elsewhere for what it has, and for what
+// was to come there; all or nothing. What found none is given back.
+func (s *sparing) displace(m *member) (lacking plimsoll.Resources, ok bool) {
+	away := make([]request, 0, m.movable+4)
+	for i := range m.tasks {
+		if t := &m.tasks[i]; t.moves {
+			away = append(away, t.request())
 		}
 	}
-	slices.SortStableFunc(away, func(a, b place.Request) int {
+	for i := range s.spots {
+		if s.spots[i].host == m.number {
+			away = append(away, s.spots[i].request)
+		}
+	}
+	slices.SortStableFunc(away, func(a, b request) int {
 		return cmp.Compare(fullness(b.Reserved, m.Registered), fullness(a.Reserved, m.Registered))
 	})
-	var moved []spot
-	for _, r := range away {
-		host, ok := s.fleet.Pick(r)
+	s.close(m, true)
+	moved := make([]spot, 0, len(away))
+	for i := range away {
+		host, ok := s.berths.pick(&away[i])
 		if !ok {
-			s.why = fmt.Sprintf("what host %s has does not fit on the others: %s", m.GroupHost.InstanceID, r.Reserved)
 			for _, back := range moved {
-				s.fleet.Release(back.host, back.Request)
+				s.berths.give(back.host, back.request)
 			}
-			return false
+			s.close(m, false)
+			return away[i].Reserved, false
 		}
-		_ = s.fleet.Reserve(host, r)
-		moved = append(moved, spot{host, r})
+		s.berths.take(host, away[i])
+		moved = append(moved, spot{host, away[i]})
 	}
-	for _, i := range slices.Backward(kept) {
-		s.spots = slices.Delete(s.spots, i, i+1)
-	}
+	s.spots = slices.DeleteFunc(s.spots, func(one spot) bool { return one.host == m.number })
 	s.spots = append(s.spots, moved...)
-	return true
+	return plimsoll.Resources{}, true
 }
 
-// forecast tells whether the metrics let one host more go, and gives them as they
-// are then.
-func (s *sparing) forecast(m *member) (totals, string, bool) {
-	rules, before := s.in.Rules.In, s.totals
-	after := before
-	after.hosts--
-	after.whole = after.whole.Sub(m.Registered)
-	overhead := m.Registered.Sub(m.Remaining) // what daemons and the like hold there goes with it
-	for _, t := range m.tasks {
-		overhead = overhead.Sub(t.Reserved)
+// close closes a host, or opens it again. What a closed host has does not count
+// for the spread over the zones: it is about to leave.
+func (s *sparing) close(m *member, closed bool) {
+	by := int32(1)
+	if closed {
+		by = -1
 	}
-	after.used = after.used.Sub(overhead.Most(plimsoll.Resources{}))
-	metrics := []struct {
-		name          string
-		t             Threshold
-		before, after float64
-	}{
-		{"reserved CPU", rules.CPU, percent(before.used.CPU, before.whole.CPU), percent(after.used.CPU, after.whole.CPU)},
-		{"reserved memory", rules.Memory, percent(before.used.Memory, before.whole.Memory), percent(after.used.Memory, after.whole.Memory)},
-		{"host ports", rules.Ports, percent(int64(before.ports), int64(before.hosts*rules.MostPorts)), percent(int64(after.ports), int64(after.hosts*rules.MostPorts))},
-		{"tasks", rules.Tasks, percent(int64(before.tasks), int64(before.hosts*rules.MostTasks)), percent(int64(after.tasks), int64(after.hosts*rules.MostTasks))},
-		{"used CPU", rules.UsedCPU, 100 * before.usedCPU / float64(max(1, before.whole.CPU)), 100 * after.usedCPU / float64(max(1, after.whole.CPU))},
-	}
-	known := []bool{true, true, rules.MostPorts > 0, rules.MostTasks > 0, before.usedKnown}
-	var words []string
-	for i, metric := range metrics {
-		switch {
-		case !known[i]:
-		case metric.t.Below > 0 && metric.before >= metric.t.Below && len(m.movable) > 0:
-			words = append(words, fmt.Sprintf("%s is at %.0f%%, hosts go below %.0f%%", metric.name, metric.before, metric.t.Below))
-		case metric.t.After > 0 && metric.after > metric.t.After:
-			words = append(words, fmt.Sprintf("%s would be at %.0f%%, at most %.0f%% is allowed", metric.name, metric.after, metric.t.After))
+	zone := s.berths.index.Zone(m.number)
+	for i := range m.tasks {
+		if t := &m.tasks[i]; t.moves {
+			s.berths.count(t.crew, zone, by)
 		}
 	}
-	return after, strings.Join(words, ", "), len(words) == 0
+	for i := range s.spots {
+		if one := &s.spots[i]; one.host == m.number {
+			s.berths.count(one.crew, zone, by)
+		}
+	}
+	s.berths.index.SetClosed(m.number, closed)
+}
+
+// forecast gives the metrics as they are when one host more has gone.
+func (s *sparing) forecast(m *member) totals {
+	after := s.totals
+	after.hosts--
+	after.whole = after.whole.Sub(m.Registered)
+	overhead := m.Registered.Sub(m.Remaining).Sub(m.held) // what daemons and the like hold there goes with it
+	after.used = after.used.Sub(overhead.Most(plimsoll.Resources{}))
+	return after
+}
+
+// metric is one of those that bound how hosts go.
+type metric struct {
+	name string
+	Threshold
+	before, after float64
+	known         bool
+}
+
+func (s *sparing) metrics(after *totals) [5]metric {
+	rules, before := &s.in.Rules.In, &s.totals
+	return [...]metric{
+		{"reserved CPU", rules.CPU, percent(before.used.CPU, before.whole.CPU), percent(after.used.CPU, after.whole.CPU), true},
+		{"reserved memory", rules.Memory, percent(before.used.Memory, before.whole.Memory), percent(after.used.Memory, after.whole.Memory), true},
+		{"host ports", rules.Ports, percent(int64(before.ports), int64(before.hosts*rules.MostPorts)), percent(int64(after.ports), int64(after.hosts*rules.MostPorts)), rules.MostPorts > 0},
+		{"tasks", rules.Tasks, percent(int64(before.tasks), int64(before.hosts*rules.MostTasks)), percent(int64(after.tasks), int64(after.hosts*rules.MostTasks)), rules.MostTasks > 0},
+		{"used CPU", rules.UsedCPU, 100 * before.usedCPU / float64(max(1, before.whole.CPU)), 100 * after.usedCPU / float64(max(1, after.whole.CPU)), before.usedKnown},
+	}
+}
+
+// isHigh tells whether hosts with tasks to be moved do not go by the metric as it
+// is, exceeds whether it would be too high without the host.
+func (m *metric) isHigh(moves bool) bool { return m.Below > 0 && m.before >= m.Below && moves }
+func (m *metric) exceeds() bool          { return m.After > 0 && m.after > m.After }
+
+// exceeds tells whether a metric does not let the host go.
+func (s *sparing) exceeds(m *member, after *totals) bool {
+	metrics := s.metrics(after)
+	for i := range metrics {
+		if one := &metrics[i]; one.known && (one.isHigh(m.movable > 0) || one.exceeds()) {
+			return true
+		}
+	}
+	return false
+}
+
+// tooHigh says which metrics do not let the host go.
+func (s *sparing) tooHigh(m *member) string {
+	after := s.forecast(m)
+	var words []string
+	for _, one := range s.metrics(&after) {
+		switch {
+		case !one.known:
+		case one.isHigh(m.movable > 0):
+			words = append(words, fmt.Sprintf("%s is at %.0f%%, hosts go below %.0f%%", one.name, one.before, one.Below))
+		case one.exceeds():
+			words = append(words, fmt.Sprintf("%s would be at %.0f%%, at most %.0f%% is allowed", one.name, one.after, one.After))
+		}
+	}
+	return strings.Join(words, ", ")
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // The worlds of the property test. SIM_SEEDS sets how many there are, and
-// SIM_SEED runs a single one:
+// SIM_SEED which is the first; alone it runs that one:
 //
 //	SIM_SEED=17 go test ./sim -run TestTheInvariantsHoldInEveryWorld
 const seeds = 2000
@@ -25,11 +25,11 @@ func TestTheInvariantsHoldInEveryWorld(t *testing.T) {
 	if raced {
 		n = 50 // make test runs all of them without the detector
 	}
-	if text := os.Getenv("SIM_SEEDS"); text != "" {
-		n = number(t, text)
-	}
 	if text := os.Getenv("SIM_SEED"); text != "" {
 		first, n = number(t, text), 1
+	}
+	if text := os.Getenv("SIM_SEEDS"); text != "" {
+		n = number(t, text)
 	}
 	for seed := first; seed < first+n; seed++ {
 		if _, err := sim.Run(context.Background(), anyWorld(seed)); err != nil {
