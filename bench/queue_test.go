@@ -191,20 +191,8 @@ func (c *wireClient) ask(service, content, operation, body string, into any) err
 
 // send signs and sends one request, and gives the answer to it.
 func (c *wireClient) send(service, content, target, body string) ([]byte, error) {
-	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
+	r, err := c.request(service, content, target, body)
 	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Content-Type", content)
-	if target != "" {
-		r.Header.Set("X-Amz-Target", target)
-	}
-	keys, err := c.keys.Retrieve(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256([]byte(body))
-	if err := signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), service, c.region, time.Now()); err != nil {
 		return nil, err
 	}
 	answer, err := queueHTTP.Do(r)
@@ -220,6 +208,24 @@ func (c *wireClient) send(service, content, target, body string) ([]byte, error)
 		return nil, fmt.Errorf("%s: %s: %s", target, answer.Status, text)
 	}
 	return text, nil
+}
+
+// request gives a signed request.
+func (c *wireClient) request(service, content, target, body string) (*http.Request, error) {
+	r, err := http.NewRequest(http.MethodPost, c.url+"/", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", content)
+	if target != "" {
+		r.Header.Set("X-Amz-Target", target)
+	}
+	keys, err := c.keys.Retrieve(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(body))
+	return r, signer.SignHTTP(context.Background(), keys, r, hex.EncodeToString(sum[:]), service, c.region, time.Now())
 }
 
 func (c *wireClient) must(b *testing.B, operation, body string, into any) {
