@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"time"
 
 	"plimsoll/engine"
@@ -30,6 +31,9 @@ func (d *Daemon) stepLoop() {
 		case <-timer.C:
 		case <-d.inbox.ready:
 		}
+		// Whoever is ready to run may add to the inbox first: one step and one
+		// sync for all of them cost a quarter less than several.
+		goruntime.Gosched()
 		events := d.inbox.take()
 		if d.broken.Load() {
 			continue // what cannot be kept must not happen
