@@ -138,6 +138,9 @@ func (a *API) answer(req *request, id string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if refusal := req.inflate(a.maxBody); refusal != nil {
+		return nil, refusal
+	}
 	call := &Call{
 		Caller: Caller{
 			AccessKeyID: scope.accessKeyID,
@@ -179,18 +182,22 @@ func (a *API) refusal(req *request, id string, err error) *Error {
 
 func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.maxBody))
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &Error{
-			Code:    "RequestEntityTooLargeException",
-			Message: fmt.Sprintf("The request body is larger than %d bytes.", a.maxBody),
-			Status:  http.StatusRequestEntityTooLarge,
-		}
+	case errors.As(err, &over):
+		return nil, tooLarge(a.maxBody)
 	case err != nil:
 		return nil, &Error{Code: "IncompleteBody", Message: "The request body ended early: " + err.Error()}
 	}
 	return body, nil
+}
+
+func tooLarge(most int64) *Error {
+	return &Error{
+		Code:    "RequestEntityTooLargeException",
+		Message: fmt.Sprintf("The request body is larger than %d bytes.", most),
+		Status:  http.StatusRequestEntityTooLarge,
+	}
 }
 
 func (a *API) requestID() string {

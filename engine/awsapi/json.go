@@ -43,15 +43,7 @@ func (p jsonProtocol) write(w http.ResponseWriter, req *request, id string, out 
 }
 
 func (p jsonProtocol) writeError(w http.ResponseWriter, req *request, _ string, e *Error) {
-	prefix := ""
-	if req.service != nil {
-		prefix = req.service.ErrorPrefix
-		if req.service.QueryCompatible && req.http.Header.Get("X-Amzn-Query-Mode") == "true" {
-			w.Header().Set("x-amzn-query-error", e.queryCode()+";"+e.fault())
-		}
-	}
-	w.Header().Set("x-amzn-errortype", e.Code)
-	body := appendString([]byte(`{"__type":`), prefix+e.Code)
+	body := appendString([]byte(`{"__type":`), req.errorType(w, e))
 	body = appendString(append(body, `,"message":`...), e.Message)
 	for i, arn := range e.Resources {
 		if body = append(body, ','); i == 0 {

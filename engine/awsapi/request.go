@@ -1,6 +1,9 @@
 package awsapi
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -32,11 +35,14 @@ type protocol interface {
 func newRequest(r *http.Request, body []byte, services []*Service) *request {
 	req := &request{http: r, body: body, services: services}
 	target := targetOf(r)
-	if target == "" {
+	switch {
+	case r.Header.Get(smithyProtocol) == cborName:
+		req.protocol = cborProtocol{}
+		req.readPath()
+		return req
+	case target == "":
 		req.protocol = queryProtocol{}
-		req.form = readForm(r, body)
-		req.name = req.form.Get("Action")
-		req.service = queryService(services, signedService(r), req.form.Get("Version"))
+		req.readQuery()
 		return req
 	}
 	version := "1.1"
@@ -55,6 +61,68 @@ func newRequest(r *http.Request, body []byte, services []*Service) *request {
 	}
 	req.protocol = jsonProtocol{version: version}
 	return req
+}
+
+// readPath reads what Smithy RPC v2 has in the path.
+func (req *request) readPath() {
+	var name string
+	name, req.name = rpcPath(req.http.URL.Path)
+	for _, s := range req.services {
+		if s.CBOR && s.Target == name {
+			req.service = s
+		}
+	}
+}
+
+// readQuery reads what the query protocol has in the form.
+func (req *request) readQuery() {
+	req.form = readForm(req.http, req.body)
+	req.name = req.form.Get("Action")
+	req.service = queryService(req.services, signedService(req.http), req.form.Get("Version"))
+}
+
+// inflate makes a compressed body plain: clients compress large ones, and sign
+// what they send. It is called once the signature holds.
+func (req *request) inflate(most int64) *Error {
+	switch encoding := req.http.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+		return nil
+	case "gzip":
+	default:
+		return &Error{Code: "UnsupportedMediaTypeException", Status: http.StatusUnsupportedMediaType,
+			Message: "The body's Content-Encoding is '" + encoding + "'. The only one that is read is 'gzip'."}
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(req.body))
+	if err != nil {
+		return notGzip(err)
+	}
+	if req.body, err = io.ReadAll(io.LimitReader(plain, most+1)); err != nil {
+		return notGzip(err)
+	}
+	if int64(len(req.body)) > most {
+		return tooLarge(most)
+	}
+	if req.form != nil {
+		req.readQuery()
+	}
+	return nil
+}
+
+func notGzip(err error) *Error {
+	return &Error{Code: "SerializationException", QueryCode: "MalformedInput", Message: "The body is not gzip: " + err.Error() + "."}
+}
+
+// errorType is the name of an error as the JSON and CBOR protocols write it. A
+// client that asks for it is told the query protocol's name in a header.
+func (req *request) errorType(w http.ResponseWriter, e *Error) string {
+	w.Header().Set("x-amzn-errortype", e.Code)
+	if req.service == nil {
+		return e.Code
+	}
+	if req.service.QueryCompatible && req.http.Header.Get("X-Amzn-Query-Mode") == "true" {
+		w.Header().Set("x-amzn-query-error", e.queryCode()+";"+e.fault())
+	}
+	return req.service.ErrorPrefix + e.Code
 }
 
 // queryService finds the service of a query. The version tells it, if only one
@@ -154,6 +222,9 @@ func (req *request) unknownService(signed string) *Error {
 
 // target is what the request asked for, in its own words.
 func (req *request) target() string {
+	if _, isCBOR := req.protocol.(cborProtocol); isCBOR {
+		return req.http.URL.Path
+	}
 	if target := targetOf(req.http); target != "" {
 		return target
 	}

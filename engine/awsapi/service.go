@@ -18,6 +18,9 @@ type Service struct {
 	// Version is that of the query protocol ("2011-06-15"), Namespace that of
 	// its XML answers; empty where the service speaks only JSON.
 	Version, Namespace string
+	// CBOR tells that the service speaks Smithy RPC v2 with CBOR too; Target is
+	// its name there.
+	CBOR bool
 	// PathMember is the parameter that a query may have as its path instead:
 	// "QueueUrl" for SQS.
 	PathMember string
