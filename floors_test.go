@@ -52,6 +52,8 @@ var rules = []rule{
 		"rules and the outbox know events as values, whatever they tell of and wherever they go"},
 	{"engine/ec2api/...", []string{"net/http", "engine/daemon/...", "engine/runtime/...", "engine/queue/...", "engine/tenants/..."}, nil,
 		"what is around ECS reads the cluster as a view and has its hosts made by whoever owns them"},
+	{"engine/cloudwatch/...", []string{"net", "net/http", "log/slog", "os", "engine/daemon/...", "engine/runtime/...", "engine/usage/...", "engine/queue/...", "engine/ecsapi", "engine/tenants/..."}, nil,
+		"metrics are samples by name; who serves them, and who measures, is told elsewhere"},
 	{"engine/tenants/...", []string{"net", "net/http", "engine/daemon/...", "engine/runtime/..."}, nil,
 		"tenants are a file and its bounds, whoever serves and runs them"},
 	{"engine/usage/...", []string{"net", "net/http", "engine", "engine/daemon/...", "engine/ecsapi", "engine/awsapi", "engine/runtime/process", "engine/runtime/docker", "engine/runtime/fake"}, nil,

@@ -44,7 +44,9 @@ type embeddedOptions struct {
 	prefetch  []string // images
 	drainTime time.Duration
 	drain     func(context.Context, engine.Drain)
-	arrived   func(queue string)
+	// triggers tells that triggers of the home world read what its tasks use.
+	triggers bool
+	arrived  func(queue string)
 	// release, if any, answers the tasks that release themselves.
 	release http.Handler
 	// hosts are those that the home account has in its other regions; after a
@@ -100,6 +102,7 @@ func (e *embedded) serve(s *stack, o embeddedOptions, directory *tenants.Directo
 	own.HandleFunc(agentPath+"{account}/{region}/", e.worlds.serveAgent)
 	own.Handle("POST /{$}", endpoint) // the same without TLS, for the tasks and for Plimsoll itself
 	own.Handle("POST /{account}/{queue}", endpoint)
+	own.Handle("POST /service/{service}/operation/{operation}", endpoint)
 	serve(s, "the tasks' endpoint", o.agent, awsServer(own), o.log)
 	return nil
 }

@@ -17,7 +17,6 @@ import (
 	"plimsoll/compose"
 	"plimsoll/control"
 	"plimsoll/discovery"
-	"plimsoll/engine/usage"
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
 	"plimsoll/router"
@@ -70,7 +69,6 @@ type up struct {
 	platform *ecs.Cluster
 	router   *router.Router
 	edge     *edge
-	meter    *usage.Sampler
 	routes   *routed
 	finder   *finder
 	loop     *control.Loop
@@ -184,8 +182,8 @@ func (u *up) start(ctx context.Context) error {
 		endpoint: u.listeners.endpoint(u.run.AWS, u.o.CertFile),
 		region:   u.run.Region, runtime: runtimeName, allow: allow, drainTime: u.project.DeregistrationDelay, hosts: u.hosts(),
 		images: images, prefetch: slices.Concat(imagesOf(u.project.Services), u.o.Images.Prefetch),
-		drain:   u.drain,
-		arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
+		drain:    u.drain,
+		triggers: true, arrived: arrivals.arrived, release: &u.release, log: u.o.Log,
 	})
 	if err != nil {
 		u.listeners.close()
@@ -194,7 +192,6 @@ func (u *up) start(ctx context.Context) error {
 	u.edge.start(&u.stack, u.router, u.listeners[onRouter], u.listeners[onRouterTLS], 2*time.Second)
 	u.finder.serve(&u.stack)
 	u.watchEngine(changed)
-	u.meter = u.engine.measure(&u.stack, u.project.Name, u.o.Log)
 	if err := u.startServices(ctx, changed); err != nil {
 		return err
 	}
@@ -261,7 +258,7 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 // of its steps.
 func (u *up) startLoop(arrivals *arrivals) error {
 	services, err := sources{
-		project: u.project, router: u.router, arrivals: arrivals, meter: u.engine.meterFor(u.project.Name, u.meter),
+		project: u.project, router: u.router, arrivals: arrivals, meter: u.engine.meterFor(u.project.Name),
 		aws: awsAccess{Endpoint: u.engine.endpoint, Region: u.run.Region, Credentials: u.engine.provider()},
 	}.services()
 	if err != nil {
@@ -306,7 +303,7 @@ func (u *up) startDashboard() error {
 	return dashboard{
 		loop: u.loop, taskToken: u.engine.agent.Owns, services: u.project.Services, shutdown: u.shutdown, token: u.o.Token, version: u.o.Version,
 		urls: map[string]string{onRouter: u.run.Router, onUI: u.run.UI, onAWS: u.run.AWS},
-		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], meter: meterOf(u.meter), log: u.o.Log,
+		logs: u.engine.logs(), router: u.router, routerPort: u.run.Ports[onRouter], meter: u.engine.meter(), log: u.o.Log,
 	}.serve(&u.stack, u.listeners[onUI])
 }
 

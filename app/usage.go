@@ -2,65 +2,79 @@ package app
 
 import (
 	"context"
-	"log/slog"
+	"sync"
+	"time"
 
 	"plimsoll"
 	"plimsoll/api"
 	demandusage "plimsoll/demand/usage"
 	"plimsoll/engine"
+	"plimsoll/engine/cloudwatch"
 	"plimsoll/engine/runtime"
 	"plimsoll/engine/usage"
 )
 
-// measure begins to measure what the tasks of a cluster use, until the stack is
-// closed. It gives nil where the runtime cannot tell.
-func (w *world) measure(s *stack, cluster string, log *slog.Logger) *usage.Sampler {
-	meter, able := w.runtime.(runtime.Meter)
-	if !able {
-		return nil
-	}
-	sampler := usage.New(usage.Options{Meter: meter, Running: func() []string { return w.runningTasks(cluster) }, Log: log})
+// A world whose figures nothing but CloudWatch's minutes is made of is measured at a
+// slower pace, between these rests.
+const (
+	leastQuietRest = 20 * time.Second
+	mostQuietRest  = time.Minute
+)
+
+// measure begins to measure what the world's tasks use, where the runtime can tell,
+// and to keep ECS's metrics, until the world is closed.
+func (w *world) measure(o worldOptions) {
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { defer close(ended); sampler.Run(ctx) }()
-	s.push("the measuring", func(context.Context) error { stop(); <-ended; return nil })
-	return sampler
+	var running sync.WaitGroup
+	var used cloudwatch.Meter
+	if meter, able := w.runtime.(runtime.Meter); able {
+		so := usage.Options{Meter: meter, Running: w.runningTasks, Log: o.log}
+		if !o.triggers {
+			so.Least, so.Most = leastQuietRest, mostQuietRest
+		}
+		w.sampler = usage.New(so)
+		used = w.sampler
+		running.Go(func() { w.sampler.Run(ctx) })
+	}
+	running.Go(func() { cloudwatch.KeepECS(ctx, w.metrics, w.daemon, used) })
+	w.parts.push("the measuring", func(context.Context) error { stop(); running.Wait(); return nil })
 }
 
 // runningTasks are the ids of the tasks that run.
-func (w *world) runningTasks(cluster string) []string {
+func (w *world) runningTasks() []string {
 	var ids []string
 	w.daemon.Read(func(v engine.View) {
-		for _, t := range v.Tasks(cluster) {
-			if t.LastStatus == plimsoll.StatusRunning {
-				ids = append(ids, t.ID)
+		for _, c := range v.Clusters() {
+			for _, t := range v.Tasks(c.Name) {
+				if t.LastStatus == plimsoll.StatusRunning {
+					ids = append(ids, t.ID)
+				}
 			}
 		}
 	})
 	return ids
 }
 
-// meterOf is the sampler as the API takes it: none is no meter.
-func meterOf(s *usage.Sampler) api.Meter {
-	if s == nil {
+// meter is the sampler as the API takes it: none is no meter.
+func (w *world) meter() api.Meter {
+	if w.sampler == nil {
 		return nil
 	}
-	return s
+	return w.sampler
 }
 
 // serviceMeter gives the cpu and memory triggers their figures.
 type serviceMeter struct {
 	world   *world
 	cluster string
-	sampler *usage.Sampler
 }
 
 // meterFor is none where nothing is measured.
-func (w *world) meterFor(cluster string, s *usage.Sampler) demandusage.Meter {
-	if s == nil {
+func (w *world) meterFor(cluster string) demandusage.Meter {
+	if w.sampler == nil {
 		return nil
 	}
-	return serviceMeter{w, cluster, s}
+	return serviceMeter{w, cluster}
 }
 
 // Tasks implements demandusage.Meter.
@@ -76,7 +90,7 @@ func (m serviceMeter) Tasks(service string) (t demandusage.Tasks) {
 				continue
 			}
 			t.Running++
-			if u, ok := m.sampler.Usage(task.ID); ok {
+			if u, ok := m.world.sampler.Usage(task.ID); ok {
 				t.Used = append(t.Used, u)
 			}
 		}

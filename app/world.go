@@ -15,6 +15,7 @@ import (
 
 	"plimsoll/engine"
 	"plimsoll/engine/awsapi"
+	"plimsoll/engine/cloudwatch"
 	"plimsoll/engine/daemon"
 	"plimsoll/engine/ec2api"
 	"plimsoll/engine/ecsapi"
@@ -23,6 +24,7 @@ import (
 	"plimsoll/engine/runtime"
 	"plimsoll/engine/store"
 	"plimsoll/engine/tenants"
+	"plimsoll/engine/usage"
 )
 
 // world is one account in one region: a machine with its daemon, its queues,
@@ -40,6 +42,8 @@ type world struct {
 	records  *store.Log // of what is neither the machine's nor the queues'
 	rules    *events.Rules
 	runtime  runtime.Runtime
+	metrics  *cloudwatch.Store
+	sampler  *usage.Sampler // nil where the runtime cannot tell what tasks use
 	agent    *ecsapi.Agent
 	services []*awsapi.Service
 	api      *awsapi.World
@@ -117,6 +121,8 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 			ahead.Prefetch(image)
 		}
 	}
+	w.metrics = cloudwatch.NewStore(0)
+	w.measure(o)
 	return w, w.serve(o)
 }
 
@@ -185,7 +191,7 @@ func (w *world) serve(o worldOptions) error {
 	if err != nil {
 		return err
 	}
-	w.services = append([]*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules)}, around...)
+	w.services = append([]*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules), cloudwatch.Service(w.metrics, nil)}, around...)
 	w.api, err = awsapi.NewWorld(w.services...)
 	return err
 }

@@ -175,7 +175,7 @@ func (w *worlds) options(key worldKey) (worldOptions, error) {
 	_, _ = fmt.Fprintf(mac, "world %s %s", key.account, key.region)
 	o.agent.Secret = mac.Sum(nil)
 	// Routers and queues' triggers of this machine are the home world's.
-	o.drain, o.arrived = nil, nil
+	o.drain, o.arrived, o.triggers = nil, nil, false
 	var err error
 	o.block, err = w.number(o.dir)
 	return o, err

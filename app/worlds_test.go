@@ -16,6 +16,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -187,6 +189,19 @@ func TestRegionsAndTenantsDoNotSeeEachOther(t *testing.T) {
 		s.must(err)
 		if len(queues.QueueUrls) != 1 {
 			t.Errorf("%s sees the queues %v", name, queues.QueueUrls)
+		}
+	}
+	for name, c := range worlds {
+		_, err := cloudwatch.NewFromConfig(c).PutMetricData(t.Context(), &cloudwatch.PutMetricDataInput{
+			Namespace: aws.String("jobs"), MetricData: []cwtypes.MetricDatum{{MetricName: &name, Value: aws.Float64(1)}},
+		})
+		s.must(err)
+	}
+	for name, c := range worlds {
+		out, err := cloudwatch.NewFromConfig(c).ListMetrics(t.Context(), &cloudwatch.ListMetricsInput{Namespace: aws.String("jobs")})
+		s.must(err)
+		if len(out.Metrics) != 1 || *out.Metrics[0].MetricName != name {
+			t.Errorf("%s sees the metrics %+v", name, out.Metrics)
 		}
 	}
 	who, err := sts.NewFromConfig(worlds["red"]).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})

@@ -16,7 +16,8 @@ func (c *console) engine() *cobra.Command {
 		Short:   "Run the ECS-compatible engine alone, without the scaler",
 		GroupID: groupRun,
 		Long: `Run the embedded engine alone: an AWS endpoint whose tasks really run (ECS, SQS,
-EventBridge, STS, and of EC2, CloudFormation and SSM what ECS workflows need).
+EventBridge, STS, CloudWatch's metrics, and of EC2, CloudFormation and SSM what
+ECS workflows need).
 plimsoll env prints how clients reach it.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

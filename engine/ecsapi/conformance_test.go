@@ -510,6 +510,7 @@ not there. ARNs have the long form.
 			fmt.Fprintf(&b, "- %s\n", d)
 		}
 	}
+	b.WriteString(besideECS)
 	return b.Bytes()
 }
 

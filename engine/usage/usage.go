@@ -34,8 +34,10 @@ type Options struct {
 	Meter runtime.Meter
 	// Running gives the ids of the tasks that run.
 	Running func() []string
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Least and Most bound the rest between two rounds; 0: LeastRest, MostRest.
+	Least, Most time.Duration
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // Sampler holds the last measurement of each running task.
@@ -56,6 +58,9 @@ func New(o Options) *Sampler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Most == 0 {
+		o.Least, o.Most = LeastRest, MostRest
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -64,7 +69,7 @@ func New(o Options) *Sampler {
 
 // Run measures in rounds until ctx ends.
 func (s *Sampler) Run(ctx context.Context) {
-	rest := time.NewTimer(LeastRest)
+	rest := time.NewTimer(s.o.Least)
 	defer rest.Stop()
 	for {
 		select {
@@ -74,7 +79,7 @@ func (s *Sampler) Run(ctx context.Context) {
 		}
 		begun := s.o.Now()
 		s.Round(ctx)
-		rest.Reset(min(max(restShare*s.o.Now().Sub(begun), LeastRest), MostRest))
+		rest.Reset(min(max(restShare*s.o.Now().Sub(begun), s.o.Least), s.o.Most))
 	}
 }
 
