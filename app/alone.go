@@ -67,6 +67,7 @@ func Engine(ctx context.Context, o EngineOptions) (err error) {
 		return err
 	}
 	_, _ = fmt.Fprintf(o.Out, "AWS endpoint  %s\nstate         %s\nruntime       %s\n", run.AWS, state, name)
+	defer shedLater(o.Log)()
 	<-ctx.Done()
 	_, _ = fmt.Fprintln(o.Out, "stopping all tasks")
 	return nil

@@ -120,6 +120,7 @@ func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, 
 		return err
 	}
 	defer stop()
+	defer shedLater(o.Log)()
 	tick := time.NewTicker(routeTick)
 	defer tick.Stop()
 	for {

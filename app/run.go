@@ -211,6 +211,7 @@ func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, 
 		}
 		_, _ = fmt.Fprintf(o.Out, "dashboard     %s\n", url)
 	}
+	defer shedLater(o.Log)()
 	viewing := make(chan struct{})
 	go func() {
 		defer close(viewing)

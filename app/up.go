@@ -46,6 +46,7 @@ func Up(ctx context.Context, o UpOptions) error {
 	defer u.shutdown()
 	err = u.start(ctx)
 	if err == nil {
+		defer shedLater(o.Log)()
 		u.watch(ctx)
 		_, _ = fmt.Fprintln(o.Out, "draining and stopping all tasks")
 	}
