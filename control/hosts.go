@@ -46,7 +46,7 @@ func (l *Loop) hostPass(ctx context.Context, state *State, in scale.Input) {
 	state.HostProblem = ""
 	l.sayHostProblem(ctx, now, "")
 	plan := scale.DecideHosts(scale.HostInput{
-		Now: now, Cluster: in.Cluster, Wants: scale.HostWants(in, state.Plan), Groups: groups, Rules: h.Rules, Memory: state.Hosts.Memory,
+		Now: now, Cluster: in.Cluster, Wants: scale.HostWants(in, state.Plan), Groups: groups, Rules: h.Rules, Memory: state.Hosts.Memory, Plan: &state.Plan,
 	})
 	state.Hosts = plan
 	l.sayLacking(now, plan.Lacking)

@@ -26,7 +26,7 @@ type host struct {
 func newPass(in *Input) *pass {
 	p := &pass{
 		in: in, now: in.Now,
-		services: make([]service, 0, len(in.Policies)+4),
+		services: make([]service, 0, max(len(in.Policies), len(in.Cluster.Services))),
 		byName:   make(map[string]int32, len(in.Policies)+len(in.Cluster.Services)),
 	}
 	for i := range in.Policies {

@@ -174,6 +174,9 @@ func (p *pass) plan() Plan {
 		plan.Changes = p.changes(plan.Verdicts, changes)
 	}
 	plan.Recheck = p.recheck
+	if !p.budgeted {
+		plan.whereabouts = &whereabouts{p.in.Cluster.Tasks, p.in.Cluster.Instances, p.hostOf, p.ownerOf, p.byName, len(p.services)}
+	}
 	return plan
 }
 

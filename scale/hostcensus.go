@@ -100,11 +100,8 @@ func (p *hostPass) gatherHosts() {
 
 // gatherTasks puts the tasks on their hosts.
 func (p *hostPass) gatherTasks() {
-	byARN := make(map[string]int32, len(p.hosts))
+	where := p.where()
 	counts := make([]int32, len(p.hosts))
-	for i := range p.hosts {
-		byARN[p.hosts[i].ARN] = int32(i)
-	}
 	placed := make([]stowed, 0, len(p.in.Cluster.Tasks))
 	hostOf := make([]int32, 0, len(p.in.Cluster.Tasks))
 	for i := range p.in.Cluster.Tasks {
@@ -113,15 +110,13 @@ func (p *hostPass) gatherTasks() {
 			continue
 		}
 		leaving := t.DesiredStatus == plimsoll.StatusStopped
-		if t.ContainerInstance == "" && !leaving {
-			p.unplaced = append(p.unplaced, t)
+		at, number := where(i)
+		if at == noHost {
+			if t.ContainerInstance == "" && !leaving {
+				p.unplaced = append(p.unplaced, t)
+			}
 			continue
 		}
-		at, ok := byARN[t.ContainerInstance]
-		if !ok {
-			continue
-		}
-		number := p.crewOf(t)
 		if number != noCrew && p.crews[number].daemon {
 			p.hosts[at].daemons++
 			continue
@@ -138,6 +133,39 @@ func (p *hostPass) gatherTasks() {
 	}
 	for i := range placed {
 		p.hosts[hostOf[i]].stow(&placed[i], p.crews)
+	}
+}
+
+// where gives the host and the crew of a live task by its place in the snapshot, by
+// what the decision on the services found out if that was of the same snapshot.
+func (p *hostPass) where() func(task int) (host, crew int32) {
+	tasks := p.in.Cluster.Tasks
+	if p.in.Plan != nil && p.in.Plan.whereabouts.of(&p.in.Cluster) {
+		w := p.in.Plan.whereabouts
+		crewOf := make([]int32, w.services)
+		for i := range crewOf {
+			crewOf[i] = noCrew
+		}
+		for i := range p.in.Cluster.Services {
+			crewOf[w.byName[p.in.Cluster.Services[i].Name]] = int32(i)
+		}
+		return func(i int) (int32, int32) {
+			if owner := w.ownerOf[i]; owner != noService && crewOf[owner] != noCrew {
+				return w.hostOf[i], crewOf[owner]
+			}
+			return w.hostOf[i], p.crewOf(&tasks[i])
+		}
+	}
+	byARN := make(map[string]int32, len(p.hosts))
+	for i := range p.hosts {
+		byARN[p.hosts[i].ARN] = int32(i)
+	}
+	return func(i int) (int32, int32) {
+		at, ok := byARN[tasks[i].ContainerInstance]
+		if !ok {
+			return noHost, noCrew
+		}
+		return at, p.crewOf(&tasks[i])
 	}
 }
 

@@ -19,6 +19,9 @@ type HostInput struct {
 	Groups []plimsoll.HostGroup
 	Rules  HostRules
 	Memory HostMemory
+	// Plan, if there is one, is the decision on the services. What it found out of
+	// the same Cluster is not looked for again; nothing else is taken from it.
+	Plan *Plan
 }
 
 // HostWant is what one service wants of the hosts.

@@ -294,6 +294,29 @@ type Plan struct {
 	// Recheck is when the decision would differ by the passing of time alone
 	// (a window or cool-down ends); zero: not foreseeable.
 	Recheck time.Time
+
+	whereabouts *whereabouts // nil: not kept
+}
+
+// whereabouts are what a decision on services found out of a snapshot's tasks, for
+// the one on hosts that follows.
+type whereabouts struct {
+	tasks     []plimsoll.Task
+	instances []plimsoll.ContainerInstance
+	// hostOf and ownerOf are pass's, byName has the services' numbers in ownerOf.
+	hostOf, ownerOf []int32
+	byName          map[string]int32
+	services        int
+}
+
+// of tells whether they are those of this very snapshot.
+func (w *whereabouts) of(c *plimsoll.Cluster) bool {
+	return w != nil && same(w.tasks, c.Tasks) && same(w.instances, c.Instances)
+}
+
+// same tells whether two lists are one.
+func same[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // Verdict is the decision on one service.

@@ -51,7 +51,7 @@ the demand made, in an hour (SPEC RG). unmet is in task-hours.`,
 				return err
 			}
 			// Each step leaves much behind, and little of it is kept.
-			defer debug.SetGCPercent(debug.SetGCPercent(800))
+			defer debug.SetGCPercent(debug.SetGCPercent(1600))
 			o.Progress = c.simProgress()
 			results, err := c.programs.Sim(cmd.Context(), o)
 			if o.Progress != nil {
