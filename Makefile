@@ -91,6 +91,8 @@ bench-router: go-build
 soak:
 	@# The router: ten minutes of churn, a gigabyte both ways, 12,000 idle and slow clients.
 	PLIMSOLL_SOAK=1 go test -count=1 -timeout 40m -v -run 'FiveTargets|ALargeBody|IdleAndSlow' ./router
+	@# Hosts and zones that go away, with the router's own time-outs.
+	PLIMSOLL_SOAK=1 go test -count=1 -timeout 20m -v -run AHostThatDies ./app
 	SOAK=10 go test $(RACE) -count 1 -timeout 60m -v ./soak
 	SIM_SEEDS=100000 go test -count 1 -timeout 90m -run EveryWorld ./sim
 	go test $(RACE) -count 1 -timeout 30m -run Release -rapid.checks 5000 ./control ./engine

@@ -18,6 +18,7 @@ type attempt struct {
 	idle     time.Duration // for silence; 0 is none
 	watch    func() bool   // ends the watch over the target's drain
 	silence  *time.Timer
+	vigil    vigil
 
 	mu    sync.Mutex // the transport tells the request's end in its own time
 	head  *time.Timer
@@ -44,6 +45,7 @@ func (e *timeoutError) Temporary() bool { return false }
 func (x *exchange) await(t *target) *attempt {
 	a := &attempt{patience: x.patience(), idle: x.route.Idle}
 	a.ctx, a.cancel = context.WithCancelCause(x.request.Context())
+	a.vigil.every, a.vigil.end = x.router.options.DialTimeout, a.cancel
 	if x.grpc {
 		// A stream may go on for ever: it ends with the drain's time, as a call
 		// that the client may make again elsewhere.
@@ -91,7 +93,7 @@ func (a *attempt) heard() {
 // reason is why the attempt ended, where its own end is behind the error.
 func (a *attempt) reason(err error) error {
 	switch cause := context.Cause(a.ctx); cause {
-	case errNoAnswer, errSilent, errCut:
+	case errNoAnswer, errSilent, errCut, errLost:
 		return cause
 	}
 	return err
@@ -102,6 +104,7 @@ func (a *attempt) end() {
 		a.watch()
 	}
 	a.answered()
+	a.vigil.stop()
 	if a.silence != nil {
 		a.silence.Stop()
 	}

@@ -108,7 +108,7 @@ func (x *exchange) attempt(t *target) (over bool) {
 	defer attempt.end()
 	body := &sharedBody{from: x.request.Body, ended: attempt.sent}
 	defer body.Close()
-	out := x.addressed(t).WithContext(attempt.ctx)
+	out := x.addressed(t).WithContext(attempt.vigil.over(attempt.ctx))
 	if x.request.ContentLength == 0 {
 		attempt.sent()
 	} else {

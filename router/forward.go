@@ -150,7 +150,7 @@ func (c *client) attempt(t *target) (over bool) {
 		u.close()
 		c.now = c.router.clock()
 		why := c.whyUnanswered(err)
-		if why == broken && u.reused && nothing && c.again {
+		if why == broken && u.reused && nothing && c.again && closedByPeer(err) {
 			continue // the target had closed it: it never saw the request
 		}
 		if why == badBody {

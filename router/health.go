@@ -199,7 +199,13 @@ func (t *target) strike(err error, refused bool) {
 	case strikes >= int64(o.EjectAfter):
 		// One more failure after its time is enough: it is on trial.
 		t.strikes.Store(int64(o.EjectAfter - 1))
-		back := t.health.eject(time.Now(), o, err)
+		now := time.Now()
+		if !t.health.usable(now) {
+			// It was sent before, like others that end with it: all that a host had
+			// in flight when it was cut off says no more than the first did.
+			return
+		}
+		back := t.health.eject(now, o, err)
 		s.choose()
 		s.router.log.Warn("router: target is left out", "service", s.name, "task", t.ID, "address", t.Address, "for", back, "error", err)
 		time.AfterFunc(back, func() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,5 +214,31 @@ func TestTheLessLoadedOfTwoIsTaken(t *testing.T) {
 	}
 	if got := pick([]*target{idle}, []*target{idle}, random); got != nil {
 		t.Error("the only one was to be left out")
+	}
+}
+
+// A host that is cut off breaks all that it had in flight, at one time.
+func TestAllThatWasInFlightEjectsATargetOnce(t *testing.T) {
+	const many = 20
+	var arrived sync.WaitGroup
+	arrived.Add(many)
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived.Done()
+		arrived.Wait()
+		panic(http.ErrAbortHandler)
+	})
+	s := serve(t, Options{Health: Health{EjectFor: time.Minute, EjectMax: time.Hour}})
+	s.set(t, one(targetOf("1", b)))
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			if code, _ := s.do(t, http.MethodPost, "/", nil, nil); code != http.StatusBadGateway {
+				t.Errorf("%d, want 502", code)
+			}
+		})
+	}
+	all.Wait()
+	if got := s.Targets("web")[0]; got.Healthy || !strings.Contains(got.Reason, "left out for 1m0s") {
+		t.Errorf("%+v, want it left out for a minute", got)
 	}
 }

@@ -50,11 +50,10 @@ func (f failure) cause(err error) cause {
 // brokenOff is what an answer that ends too early is counted as.
 func brokenOff(err error) cause {
 	var e *h1.Error
-	var timeout net.Error
 	switch {
 	case errors.As(err, &e):
 		return causeUnreadable
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case ranOut(err):
 		return causeTimeout
 	}
 	return causeBroken
@@ -64,7 +63,6 @@ func brokenOff(err error) cause {
 // any, of reading the client's body.
 func classify(ctx context.Context, err, bodyErr error) failure {
 	var op *net.OpError
-	var timeout net.Error
 	switch {
 	case ctx.Err() != nil:
 		return clientGone
@@ -72,11 +70,18 @@ func classify(ctx context.Context, err, bodyErr error) failure {
 		return badBody
 	case errors.As(err, &op) && op.Op == "dial":
 		return notConnected
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case ranOut(err):
 		return timedOut
 	default:
 		return broken
 	}
+}
+
+// ranOut tells whether a time-out of the router's own has passed. That of the
+// kernel is for hosts that are gone, and breaks the connection.
+func ranOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // connectionRefused tells whether the target's host said that nothing listens

@@ -101,7 +101,8 @@ type Options struct {
 	// HoldTimeout is the longest time that a request waits for a target.
 	// Default 30 s.
 	HoldTimeout time.Duration
-	// DialTimeout bounds one connection to a target. Default 2 s.
+	// DialTimeout bounds one connection to a target, and the time in which the
+	// target's host must acknowledge what it is sent. Default 2 s.
 	DialTimeout time.Duration
 	// Token, if any, is asked of every request in the field TokenField; it does
 	// not go on to the target. It guards a router that others can reach.
@@ -225,7 +226,7 @@ func New(o Options) *Router {
 	}
 	r.log, r.rand = r.options.Log, r.options.Rand
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAlive: 30 * time.Second}
+	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAliveConfig: heartbeat(r.options.DialTimeout)}
 	r.transports = transports{dial: r.dialer.DialContext, handshake: r.options.HandshakeTimeout, made: map[Upstream]*http.Transport{}}
 	r.asking = newAsking(r.dialer.DialContext)
 	r.compress = compressing()

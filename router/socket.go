@@ -46,6 +46,7 @@ type socket struct {
 	// must have gone on; 0 for no bound.
 	readBy, writeBy atomic.Int64
 	expired         atomic.Bool // the sweep has seen writeBy pass
+	lost            atomic.Bool // the sweep has seen that the other side is gone
 
 	in       []byte // the buffer; nil without one
 	from, to int    // in[from:to] is read and not used
@@ -163,6 +164,9 @@ func (s *socket) fill(stop *atomic.Bool) error {
 		if stop != nil && stop.Load() {
 			return errStopped
 		}
+		if s.lost.Load() {
+			return errLost
+		}
 		if by := s.readBy.Load(); by != 0 && s.owner.clock() >= by {
 			return err
 		}
@@ -172,6 +176,9 @@ func (s *socket) fill(stop *atomic.Bool) error {
 		}
 		if stop != nil && stop.Load() { // set since: its wake may be undone
 			return errStopped
+		}
+		if s.lost.Load() {
+			return errLost
 		}
 	}
 }
@@ -370,6 +377,9 @@ func (s *socket) move(to *socket, size int64, stop *atomic.Bool) (n int64, mine 
 	}
 	if by := s.readBy.Load(); by != 0 && s.owner.clock() >= by {
 		return n, true, err
+	}
+	if s.lost.Load() {
+		return n, true, errLost
 	}
 	if to.expired.Load() {
 		return n, false, err

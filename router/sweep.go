@@ -28,7 +28,7 @@ func (r *Router) unwatchSocket(s *socket) {
 // kept too long, until ctx ends.
 func (r *Router) sweep(ctx context.Context) {
 	every := sweepEvery
-	for _, limit := range []time.Duration{r.options.ResponseTimeout, r.options.HeadTimeout, r.options.BodyTimeout} {
+	for _, limit := range []time.Duration{r.options.ResponseTimeout, r.options.HeadTimeout, r.options.BodyTimeout, r.options.DialTimeout} {
 		if limit > 0 {
 			every = min(every, max(limit/4, time.Millisecond))
 		}
@@ -58,13 +58,20 @@ func (r *Router) sweep(ctx context.Context) {
 	}
 }
 
-// sweepClients looks for clients that have gone while they wait for an answer.
+// sweepClients looks for clients that have gone while they wait for an answer,
+// and for targets whose hosts have gone while they are waited for.
 func (r *Router) sweepClients(now int64) {
 	r.socketsMu.Lock()
 	defer r.socketsMu.Unlock()
 	for c := range r.clients {
-		if since := c.waits.Load(); since != 0 && now-since > int64(sweepEvery) && c.hungUp() {
+		since := c.waits.Load()
+		if since == 0 {
+			continue
+		}
+		if now-since > int64(sweepEvery) && c.hungUp() {
 			c.leave()
+		} else if u := c.up.Load(); u != nil && now-since > int64(r.options.DialTimeout) && u.unheard(r.options.DialTimeout) {
+			u.lose()
 		}
 	}
 }
