@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,6 +181,47 @@ func TestEventsOfARestartedEngineAreNotLost(t *testing.T) {
 	all := s.events(*got.QueueUrl)(func(all []change) bool { return slices.Contains(statuses(all, arn), "STOPPED") })
 	if got := statuses(all, arn); got[0] != "PENDING" {
 		t.Errorf("the task was %v", got)
+	}
+}
+
+func TestWhatIsPutOnTheBusReachesTheQueuesThatWantIt(t *testing.T) {
+	s := newEngine(t, t.TempDir())
+	read := s.listen(`{"source":["aws.ec2","shop"],"detail":{"Status":["sold"]}}`)
+	entry := func(source, detail string) types.PutEventsRequestEntry {
+		return types.PutEventsRequestEntry{Source: &source, DetailType: aws.String("a change"), Detail: &detail, Resources: []string{"thing"}}
+	}
+	dated := entry("aws.ec2", `{"Status":"sold","TaskArn":"third"}`)
+	dated.Time = aws.Time(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	elsewhere := entry("shop", `{}`)
+	elsewhere.EventBusName = aws.String("nobody")
+	bus := eventbridge.NewFromConfig(s.config("us-east-1"))
+	out, err := bus.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{
+		entry("shop", `{"Status":"sold","TaskArn":"first"}`), entry("shop", `{"Status":"kept"}`), entry("shop", `[1]`),
+		entry("", `{}`), elsewhere, dated,
+	}})
+	s.must(err)
+	var codes []string
+	for _, e := range out.Entries {
+		if (e.EventId == nil) == (e.ErrorCode == nil) {
+			t.Errorf("neither taken nor refused, or both: %+v", e)
+		}
+		codes = append(codes, aws.ToString(e.ErrorCode))
+	}
+	if want := []string{"", "", "MalformedDetail", "InvalidArgument", "ResourceNotFoundException", ""}; out.FailedEntryCount != 3 || !slices.Equal(codes, want) {
+		t.Errorf("%d failed: %q, want %q", out.FailedEntryCount, codes, want)
+	}
+	all := read(func(all []change) bool { return len(all) >= 2 })
+	if len(all) != 2 || all[0].Detail.TaskArn != "first" || all[0].ID != *out.Entries[0].EventId || all[0].Source != "shop" ||
+		all[1].Detail.TaskArn != "third" || all[1].Time != "2026-03-01T12:00:00Z" || all[1].Region != "us-east-1" || all[1].Resources[0] != "thing" {
+		t.Errorf("heard %+v", all)
+	}
+	for what, entries := range map[string][]types.PutEventsRequestEntry{
+		"none": {}, "eleven": slices.Repeat([]types.PutEventsRequestEntry{dated}, 11),
+		"too large": {entry("shop", `{"a":"`+strings.Repeat("a", 1<<20)+`"}`)},
+	} {
+		if _, err := bus.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: entries}); code(err) != "ValidationException" {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

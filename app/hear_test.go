@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	bustypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -25,11 +27,15 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	other := "other"
 	_, err := ecs.NewFromConfig(c).CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: &other})
 	s.must(err)
-	heard, interrupted := make(chan struct{}, 100), make(chan string, 1)
+	heard, interrupted := make(chan struct{}, 100), make(chan string, 100)
 	events := func(cluster string) *platformecs.Events {
 		e, err := platformecs.NewEvents(t.Context(), platformecs.EventsOptions{
 			Queue: "plimsoll-" + cluster, Cluster: cluster, Endpoint: s.url, Region: c.Region, Credentials: c.Credentials,
-			Interrupted: func(id string) { interrupted <- id },
+			Hear: func(event string) {
+				if strings.Contains(event, "aws.ec2") {
+					interrupted <- event
+				}
+			},
 		})
 		s.must(err)
 		return e
@@ -50,16 +56,22 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 		t.Error("nothing was heard of the task")
 	}
 	queues := sqs.NewFromConfig(c)
-	own, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-default")})
+	url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-other")})
 	s.must(err)
-	_, err = queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: own.QueueUrl, MessageBody: aws.String( // as EventBridge sends it
-		`{"version":"0","source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning","resources":["arn:aws:ec2:us-east-1a:instance/i-1"],"detail":{"instance-id":"i-1","instance-action":"terminate"}}`,
-	)})
+	got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+	s.must(err)
+	if n := got.Attributes["ApproximateNumberOfMessages"]; n != "0" {
+		t.Errorf("the other cluster was told of %s changes that are not its own", n)
+	}
+	_, err = eventbridge.NewFromConfig(c).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []bustypes.PutEventsRequestEntry{{
+		Source: aws.String("aws.ec2"), DetailType: aws.String("EC2 Spot Instance Interruption Warning"),
+		Resources: []string{"arn:aws:ec2:us-east-1a:instance/i-1"}, Detail: aws.String(`{"instance-id":"i-1","instance-action":"terminate"}`),
+	}}})
 	s.must(err)
 	select {
-	case id := <-interrupted:
-		if id != "i-1" {
-			t.Errorf("instance %q is interrupted, not i-1", id)
+	case event := <-interrupted:
+		if !strings.Contains(event, `"instance-id":"i-1"`) {
+			t.Errorf("heard %s, not of i-1", event)
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("nothing was heard of the spot instance's end")
@@ -70,13 +82,6 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	s.must(err)
 	if len(rules.Rules) != 2 {
 		t.Errorf("rules %+v", rules.Rules)
-	}
-	url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-other")})
-	s.must(err)
-	got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
-	s.must(err)
-	if n := got.Attributes["ApproximateNumberOfMessages"]; n != "0" {
-		t.Errorf("the other cluster was told of %s changes that are not its own", n)
 	}
 }
 

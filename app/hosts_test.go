@@ -6,8 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 )
 
 const growing = `
@@ -24,7 +29,8 @@ services:
 
 // TestHostsComeAndGoWithWhatIsWanted runs a file whose hosts have bounds: they
 // come when tasks find no room, drain and go when nobody wants them, and never
-// below the minimum; and a kill in between changes nothing of that.
+// below the minimum; a kill in between changes nothing of that, and a host that is to be taken
+// away is drained and replaced.
 func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 	binary, dir := build(t), t.TempDir()
 	file, state := filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "state")
@@ -32,18 +38,22 @@ func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := up(t, binary, state, "-f", file)
-	hosts := func() int {
+	ids := func() (ids []string) {
 		answer, err := http.Get(p.run.UI + "/v1/hosts")
 		if err != nil {
-			return -1
+			return nil
 		}
 		defer func() { _ = answer.Body.Close() }()
 		var list struct{ Hosts []struct{ ID string } }
 		if json.NewDecoder(answer.Body).Decode(&list) != nil {
-			return -1
+			return nil
 		}
-		return len(list.Hosts)
+		for _, h := range list.Hosts {
+			ids = append(ids, h.ID)
+		}
+		return ids
 	}
+	hosts := func() int { return len(ids()) }
 	p.await("the first host and task", func() bool { return hosts() == 1 && count(p.running(), "web") == 1 })
 	scale := func(args ...string) {
 		t.Helper()
@@ -57,6 +67,13 @@ func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 	<-p.ended
 	p = up(t, binary, state, "-f", file)
 	p.await("the same after a kill", func() bool { return hosts() == 4 && count(p.running(), "web") == 7 })
+	scale("web=5", "--for", "10m")
+	p.await("three hosts with five tasks", func() bool { return hosts() == 3 && count(p.running(), "web") == 5 })
+	taken := ids()[0]
+	takeAway(t, p.run.AWS, state, taken)
+	p.await("the tasks on other hosts than the one that is taken away", func() bool {
+		return !slices.Contains(ids(), taken) && hosts() == 3 && count(p.running(), "web") == 5
+	})
 	scale("web=0")
 	p.await("one host with one task", func() bool { return hosts() == 1 && count(p.running(), "web") == 1 })
 	for _, words := range []string{"hosts/grow-hosts", "drain i-", "terminate i-"} {
@@ -74,4 +91,17 @@ func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// takeAway says, as EC2 would two minutes before, that an instance is taken away.
+func takeAway(t *testing.T, url, state, instance string) {
+	t.Helper()
+	c := (&engineStand{t: t, state: state, url: url}).config("us-east-1")
+	out, err := eventbridge.NewFromConfig(c).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
+		Source: aws.String("aws.ec2"), DetailType: aws.String("EC2 Spot Instance Interruption Warning"),
+		Detail: aws.String(`{"instance-id":"` + instance + `","instance-action":"terminate"}`),
+	}}})
+	if err != nil || out.FailedEntryCount > 0 {
+		t.Fatalf("the notice: %v %+v", err, out)
+	}
 }

@@ -68,7 +68,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		return once(ctx, loop, project, o)
 	}
 	if o.EventsQueue != "" {
-		stop, err := hear(ctx, o, changed, platform.Interrupt)
+		stop, err := hear(ctx, o, changed, platform.Hear)
 		if err != nil {
 			return err
 		}
@@ -91,10 +91,10 @@ func Run(ctx context.Context, o RunOptions) error {
 	return scaleOn(ctx, loop, project, find, o)
 }
 
-// hear has the loop woken by what the events queue brings, and the platform told of
-// the instances that are about to be taken away; stop ends that.
-func hear(ctx context.Context, o RunOptions, changed chan struct{}, interrupted func(string)) (stop func(), err error) {
-	events, err := ecs.NewEvents(ctx, ecs.EventsOptions{Queue: o.EventsQueue, Cluster: o.Cluster, Interrupted: interrupted, Log: o.Log})
+// hear has the loop woken by what the events queue brings, after tell has got it;
+// stop ends that.
+func hear(ctx context.Context, o RunOptions, changed chan struct{}, tell func(event string)) (stop func(), err error) {
+	events, err := ecs.NewEvents(ctx, ecs.EventsOptions{Queue: o.EventsQueue, Cluster: o.Cluster, Hear: tell, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

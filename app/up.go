@@ -227,7 +227,7 @@ func (u *up) watchEngine(changed chan struct{}) {
 
 // startServices makes the cluster, its hosts, the queues and the services be
 // what the file says.
-func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
+func (u *up) startServices(ctx context.Context, changed chan struct{}) error {
 	u.stack.push("the tasks", func(ctx context.Context) error {
 		return u.engine.shutdown(ctx)
 	})
@@ -252,6 +252,8 @@ func (u *up) startServices(ctx context.Context, changed <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	hear := func(event string) { u.platform.Hear(event); signal(changed) }
+	u.engine.bus.hear.Store(&hear)
 	return deploy(ctx, u.platform, u.project, u.o.Log)
 }
 

@@ -41,6 +41,7 @@ type world struct {
 	queues   *queue.Set
 	records  *store.Log // of what is neither the machine's nor the queues'
 	rules    *events.Rules
+	bus      *bus
 	runtime  runtime.Runtime
 	metrics  *cloudwatch.Store
 	sampler  *usage.Sampler // nil where the runtime cannot tell what tasks use
@@ -88,13 +89,13 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	if err != nil {
 		return nil, err
 	}
-	delivery := w.newDelivery(o, log)
+	w.bus = &bus{Outbox: w.newDelivery(o, log)}
 	w.daemon, err = daemon.Start(ctx, daemon.Options{
 		Machine: engine.New(engine.Config{
 			Region: o.region, Account: o.account, DeregistrationDelay: o.drainTime, TaskEnv: w.agent.TaskEnv,
 			Seed: cryptorand.Text(),
 		}),
-		Store: log, Drain: o.drain, Outbox: ecsapi.NewOutbox(delivery, w.rules, o.log), Log: o.log,
+		Store: log, Drain: o.drain, Outbox: ecsapi.NewOutbox(w.bus.Outbox, w.rules, o.log), Log: o.log,
 		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {
 			var err error
 			w.runtime, err = makeRuntime(o, ports, sink)
@@ -111,7 +112,7 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 		return nil
 	})
 	w.parts.push("the engine", func(context.Context) error { return w.daemon.Close() })
-	w.deliver(delivery)
+	w.deliver(w.bus.Outbox)
 	w.agent.Attach(w.daemon)
 	if meter, able := w.runtime.(runtime.Meter); able {
 		w.agent.Measure(meter)
@@ -191,7 +192,7 @@ func (w *world) serve(o worldOptions) error {
 	if err != nil {
 		return err
 	}
-	w.services = append([]*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules), cloudwatch.Service(w.metrics, nil)}, around...)
+	w.services = append([]*awsapi.Service{ecs, queues, awsapi.STS(), awsapi.EventBridge(w.rules, w.bus), cloudwatch.Service(w.metrics, nil)}, around...)
 	w.api, err = awsapi.NewWorld(w.services...)
 	return err
 }

@@ -15,12 +15,13 @@ import (
 )
 
 // EventBridge is the service of the rules given: those of one event bus, whose
-// targets are queues.
-func EventBridge(rules *events.Rules) *Service {
-	s := &eventService{rules: rules, codec: NewCodec(nil)}
+// targets are queues. What is put on the bus goes to box.
+func EventBridge(rules *events.Rules, box Postbox) *Service {
+	s := &eventService{rules: rules, box: box, codec: NewCodec(nil)}
 	return &Service{
 		Name: "events", Target: "AWSEvents", JSONVersion: "1.1", Codec: s.codec,
 		Operations: []Operation{
+			Op("PutEvents", s.putEvents),
 			Op("PutRule", s.putRule),
 			Op("DescribeRule", s.describeRule),
 			Op("ListRules", s.listRules),
@@ -37,8 +38,14 @@ func EventBridge(rules *events.Rules) *Service {
 	}
 }
 
+// Postbox takes events durably and gives their ids.
+type Postbox interface {
+	Post([]events.Event) (ids []string, err error)
+}
+
 type eventService struct {
 	rules *events.Rules
+	box   Postbox
 	codec *Codec
 }
 

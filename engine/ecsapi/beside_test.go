@@ -1,7 +1,7 @@
 package ecsapi_test
 
 // besideECS ends docs/ecs-compatibility.md: what is served beside ECS and cannot be
-// told by ECS's probes. engine/cloudwatch's tests hold it.
+// told by ECS's probes. engine/cloudwatch's tests hold it, and app's those of the events.
 const besideECS = `
 ## CloudWatch
 
@@ -22,4 +22,17 @@ that are compressed. Alarms, dashboards and streams are not there.
   CPUUtilization and MemoryUtilization by ClusterName, and by ClusterName and ServiceName, where the runtime can
   tell what tasks use. A service's SampleCount is the number of its tasks that were measured. What is
   not known (a cluster without hosts, a task that reserves no CPU) has no sample.
+
+## EventBridge
+
+Rules by event pattern on the bus "default", with queues as targets, and PutEvents. What is put on
+the bus is durable when it is answered. Schedules, other buses, other targets, archives and
+input transformers are refused by name.
+
+- PutEvents takes events of AWS's own sources too, which EventBridge refuses. So EC2's notice that it takes
+  a spot instance away can be tried; the engine takes nothing away itself, that is TerminateInstances':
+
+      aws events put-events --entries '[{"Source": "aws.ec2",
+        "DetailType": "EC2 Spot Instance Interruption Warning",
+        "Detail": "{\"instance-id\": \"i-0123\", \"instance-action\": \"terminate\"}"}]'
 `

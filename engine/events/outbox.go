@@ -7,6 +7,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,9 +26,11 @@ import (
 
 // Event is a state change, in the words of who tells of it.
 type Event struct {
+	Source     string // empty: aws.ecs
 	DetailType string
 	Resources  []string // ARNs
 	Detail     json.RawMessage
+	Time       time.Time // zero: now
 }
 
 // envelope is an event as EventBridge sends it.
@@ -74,7 +78,7 @@ var ErrNoQueue = errors.New("no such queue")
 // Outbox keeps events until they are delivered.
 type Outbox struct {
 	o    OutboxOptions
-	next uint64 // the number of the next event; only Add and Load use it
+	next atomic.Uint64 // the number of the next event
 
 	mu    sync.Mutex
 	queue []pending // durable, in order
@@ -84,7 +88,9 @@ type Outbox struct {
 // NewOutbox makes an outbox. Load is called with what the log has, before Add.
 func NewOutbox(o OutboxOptions) *Outbox {
 	// The numbers go on from those of an earlier life of which nothing is kept.
-	return &Outbox{o: o, next: uint64(o.Now().UnixMicro()), ready: make(chan struct{}, 1)}
+	b := &Outbox{o: o, ready: make(chan struct{}, 1)}
+	b.next.Store(uint64(o.Now().UnixMicro()))
+	return b
 }
 
 // Load takes a record of the engine's log; false: it is not the outbox's.
@@ -101,7 +107,7 @@ func (b *Outbox) Load(key string, value []byte) (bool, error) {
 	if err := json.Unmarshal(value, &p); err != nil {
 		return true, fmt.Errorf("the outbox's record %q: %w", key, err)
 	}
-	b.next = max(b.next, n+1)
+	b.next.Store(max(b.next.Load(), n+1))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at, _ := slices.BinarySearchFunc(b.queue, key, func(p pending, key string) int { return strings.Compare(p.key, key) })
@@ -111,44 +117,81 @@ func (b *Outbox) Load(key string, value []byte) (bool, error) {
 }
 
 // Version is a number that grows with each event.
-func (b *Outbox) Version() int64 { return int64(b.next) }
+func (b *Outbox) Version() int64 { return int64(b.next.Load()) }
 
 // Add gives the records of the events that some rule sends on. They are to be
 // written with what the events tell of, and given to Durable then.
 func (b *Outbox) Add(now time.Time, events []Event) []store.Record {
 	var records []store.Record
 	for _, e := range events {
-		if e.Resources == nil {
-			e.Resources = []string{}
+		r, _, err := b.record(now, e)
+		switch {
+		case err != nil:
+			b.o.Logs.Error("an event is lost", "type", e.DetailType, "error", err)
+		case r != nil:
+			records = append(records, *r)
 		}
-		body, err := json.Marshal(envelope{
-			Version: "0", ID: uuid.NewString(), DetailType: e.DetailType, Source: "aws.ecs", Account: b.o.Account,
-			Time: now.UTC().Format(time.RFC3339), Region: b.o.Region, Resources: e.Resources, Detail: e.Detail,
-		})
-		if err != nil {
-			b.o.Logs.Error("an event can not be written", "type", e.DetailType, "error", err)
-			continue
-		}
-		var tree map[string]any
-		d := json.NewDecoder(bytes.NewReader(body))
-		d.UseNumber()
-		if err := d.Decode(&tree); err != nil {
-			b.o.Logs.Error("an event can not be read", "type", e.DetailType, "error", err)
-			continue
-		}
-		targets := b.o.Rules.Match(tree)
-		if len(targets) == 0 {
-			continue
-		}
-		value, err := json.Marshal(pending{Body: string(body), Targets: targets})
-		if err != nil {
-			b.o.Logs.Error("an event can not be written", "type", e.DetailType, "error", err)
-			continue
-		}
-		records = append(records, store.Record{Key: fmt.Sprintf("%s%020d", outboxPrefix, b.next), Value: value})
-		b.next++
 	}
 	return records
+}
+
+// Post takes events of others than the engine. When it returns they are durable,
+// and will reach the queues of the rules that want them. The ids are the events', in
+// order.
+func (b *Outbox) Post(events []Event) (ids []string, err error) {
+	var records []store.Record
+	for _, e := range events {
+		r, id, err := b.record(b.o.Now(), e)
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			records = append(records, *r)
+		}
+		ids = append(ids, id)
+	}
+	if len(records) == 0 {
+		return ids, nil
+	}
+	if err := b.o.Log.Append(records); err != nil {
+		return nil, err
+	}
+	b.Durable(records)
+	return ids, nil
+}
+
+// record gives the record of an event, nil if no rule wants it, and its id.
+func (b *Outbox) record(now time.Time, e Event) (*store.Record, string, error) {
+	if e.Resources == nil {
+		e.Resources = []string{}
+	}
+	if !e.Time.IsZero() {
+		now = e.Time
+	}
+	id := uuid.NewString()
+	body, err := json.Marshal(envelope{
+		Version: "0", ID: id, DetailType: e.DetailType, Source: cmp.Or(e.Source, "aws.ecs"), Account: b.o.Account,
+		Time: now.UTC().Format(time.RFC3339), Region: b.o.Region, Resources: e.Resources, Detail: e.Detail,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	var tree map[string]any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(&tree); err != nil {
+		return nil, "", err
+	}
+	targets := b.o.Rules.Match(tree)
+	if len(targets) == 0 {
+		return nil, id, nil
+	}
+	value, err := json.Marshal(pending{Body: string(body), Targets: targets})
+	if err != nil {
+		return nil, "", err
+	}
+	number := b.next.Add(1) - 1
+	return &store.Record{Key: fmt.Sprintf("%s%020d", outboxPrefix, number), Value: value}, id, nil
 }
 
 // Durable is told of the records of a commit: those of the outbox are delivered

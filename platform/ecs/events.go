@@ -33,10 +33,10 @@ type EventsOptions struct {
 	Endpoint    string
 	Region      string
 	Credentials aws.CredentialsProvider
-	// Interrupted, if any, is told of each spot instance of the region that EC2 is
-	// about to take away, before the change is.
-	Interrupted func(instanceID string)
-	Log         *slog.Logger
+	// Hear, if any, gets each event as it came, before the change is told of:
+	// Cluster.Hear.
+	Hear func(event string)
+	Log  *slog.Logger
 }
 
 // Events hears of the changes of one cluster by a queue that an EventBridge rule
@@ -266,8 +266,8 @@ func (e *Events) poll(ctx context.Context, changed func()) error {
 		return err
 	}
 	for _, m := range out.Messages {
-		if id := interruptedBy(aws.ToString(m.Body)); id != "" && e.o.Interrupted != nil {
-			e.o.Interrupted(id)
+		if e.o.Hear != nil {
+			e.o.Hear(aws.ToString(m.Body))
 		}
 	}
 	changed()

@@ -1,6 +1,7 @@
 package ecs_test
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -130,11 +131,11 @@ func TestAnInstanceOfWhichANoticeHasComeIsInterruptedForAWhile(t *testing.T) {
 		}
 		return groups[0].Hosts[0].Interrupted
 	}
-	c.Interrupt("i-of-another-cluster")
+	c.Hear(notice("i-of-another-cluster"))
 	if interrupted() {
 		t.Error("a host is interrupted by the notice of another")
 	}
-	c.Interrupt(id)
+	c.Hear(notice(id))
 	if !interrupted() {
 		t.Error("the notice does not show")
 	}
@@ -142,4 +143,9 @@ func TestAnInstanceOfWhichANoticeHasComeIsInterruptedForAWhile(t *testing.T) {
 	if interrupted() {
 		t.Error("a notice of twenty minutes ago, whose instance is there still, holds for ever")
 	}
+}
+
+// notice is how EC2 says that it takes an instance away.
+func notice(instanceID string) string {
+	return fmt.Sprintf(`{"source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning","detail":{"instance-id":%q}}`, instanceID)
 }

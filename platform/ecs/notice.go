@@ -28,9 +28,16 @@ func interruptedBy(event string) string {
 	return e.Detail.InstanceID
 }
 
-// Interrupt notes that an instance is about to be taken away: HostGroups shows it
-// as interrupted from now on. An instance of no host of the cluster's is no matter.
-func (c *Cluster) Interrupt(instanceID string) {
+// Hear notes what an event of EventBridge says and nothing else shows: that an
+// instance is about to be taken away. HostGroups shows it as interrupted from now on.
+// An instance of no host of the cluster's is no matter.
+func (c *Cluster) Hear(event string) {
+	if id := interruptedBy(event); id != "" {
+		c.interrupt(id)
+	}
+}
+
+func (c *Cluster) interrupt(instanceID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.interrupted == nil {
