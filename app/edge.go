@@ -196,15 +196,10 @@ func (e *edge) open() map[string]net.Listener {
 }
 
 func (e *edge) openNew(address string) (net.Listener, error) {
-	var config net.ListenConfig
 	if e.ReusePort {
-		config.Control = func(_, _ string, c syscall.RawConn) error {
-			var failed error
-			err := c.Control(func(fd uintptr) { failed = reusePort(fd) })
-			return errors.Join(err, failed)
-		}
+		return router.Listen(address, reusePort)
 	}
-	return config.Listen(context.Background(), "tcp", address)
+	return router.Listen(address)
 }
 
 // start serves r on the listeners, tls or not, and keeps certificates and logs

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"plimsoll/router"
 )
 
 // listen opens a listener for a flag's address. Port 0 takes a free port,
@@ -26,11 +28,11 @@ func listen(flag, address string, last int) (net.Listener, error) {
 		return nil, misusef("--%s: %w", flag, err)
 	}
 	if port == "0" && last != 0 {
-		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(last))); err == nil {
+		if l, err := router.Listen(net.JoinHostPort(host, strconv.Itoa(last))); err == nil {
 			return l, nil
 		}
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := router.Listen(address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("--%s %s: the address is in use; end what listens there, or give another (port 0 takes a free one)", flag, address)
 	}

@@ -108,7 +108,7 @@ func isSecure(conn net.Conn) bool {
 }
 
 func (c *client) setOrigin(from net.Addr, secure bool) (trusted bool) {
-	o := originOf(from.String(), secure, c.dispatch.router.options.Trusted)
+	o := originOf(addressOf(from), secure, c.dispatch.router.options.Trusted)
 	if o.ip != "" {
 		c.origin = append(c.origin, "X-Forwarded-For: "+o.ip+"\r\n"...)
 	}

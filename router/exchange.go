@@ -61,7 +61,7 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	route = route.choose(request, r.rand)
 	x.service, x.route = route.service, route
 	x.clings = route.service.clings(request)
-	x.from = originOf(request.RemoteAddr, isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
+	x.from = originOf(parsedAddress(request.RemoteAddr), isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
 	x.begin(r.now())
 	x.pace = x.pacing(w)
 	recorded := x.record(w)

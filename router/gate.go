@@ -278,10 +278,7 @@ func (x *exchange) authorised(a *Access, answer *http.Response) bool {
 
 // enterStream lets a connection through the route's gate.
 func (s *stream) enter() bool {
-	var client netip.Addr
-	if at, err := netip.ParseAddrPort(s.conn.RemoteAddr().String()); err == nil {
-		client = at.Addr().Unmap()
-	}
+	client := addressOf(s.conn.RemoteAddr()).Unmap()
 	if no := s.route.gate.enter(&s.route.Access, client); no != nil {
 		s.status, s.cause = no.code, no.why
 		s.router.log.Info("router: connection refused", "service", s.service.name, "port", s.route.TCP, "client", client, "reason", no.reason)

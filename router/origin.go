@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -19,14 +20,14 @@ type origin struct {
 }
 
 // originOf is the origin as the connection shows it.
-func originOf(remote string, secure bool, trusted []netip.Prefix) origin {
+func originOf(remote netip.Addr, secure bool, trusted []netip.Prefix) origin {
 	o := origin{proto: "http"}
 	if secure {
 		o.proto = "https"
 	}
 	o.node = "proto=" + o.proto
-	if at, err := netip.ParseAddrPort(remote); err == nil {
-		o.peer = at.Addr().Unmap().WithZone("")
+	if remote.IsValid() {
+		o.peer = remote.Unmap().WithZone("")
 		o.client, o.trusted = o.peer, within(trusted, o.peer)
 		o.ip = o.peer.String()
 		if o.peer.Is6() {
@@ -36,6 +37,20 @@ func originOf(remote string, secure bool, trusted []netip.Prefix) origin {
 		}
 	}
 	return o
+}
+
+// addressOf is the address of one end of a connection; invalid if it has none.
+func addressOf(end net.Addr) netip.Addr {
+	if known, ok := end.(interface{ AddrPort() netip.AddrPort }); ok {
+		return known.AddrPort().Addr()
+	}
+	return parsedAddress(end.String())
+}
+
+// parsedAddress is that of "address:port"; invalid if it is no such text.
+func parsedAddress(remote string) netip.Addr {
+	at, _ := netip.ParseAddrPort(remote)
+	return at.Addr()
 }
 
 // told takes in what a trusted peer says of a request's way.

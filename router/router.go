@@ -257,7 +257,7 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Listen == nil {
 		o.Listen = func(port int) (net.Listener, error) {
-			return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			return Listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}
 	}
 	if o.HeadTimeout <= 0 {

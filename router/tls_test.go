@@ -366,7 +366,7 @@ func TestWhatAPeerSaysOfTheOriginCountsOnlyIfItIsTrusted(t *testing.T) {
 			t.Errorf("%s = %q at the target, want %q", name, got, want)
 		}
 	}
-	from := originOf("127.0.0.1:1", false, s.options.Trusted).told(http.Header{"X-Forwarded-For": {"6.6.6.6, 192.0.2.7, 10.1.1.1"}}, s.options.Trusted)
+	from := originOf(parsedAddress("127.0.0.1:1"), false, s.options.Trusted).told(http.Header{"X-Forwarded-For": {"6.6.6.6, 192.0.2.7, 10.1.1.1"}}, s.options.Trusted)
 	if from.client.String() != "192.0.2.7" {
 		t.Errorf("the client is %s, want the last address that no trusted proxy has", from.client)
 	}

@@ -240,7 +240,7 @@ func (c *client) follow(raw []byte) (traced, func(f *h1.Fields, i int) bool) {
 		if t.given {
 			s.State = spanText(text(q.Get("tracestate")))
 		}
-		s.Client = originOf(c.conn.RemoteAddr().String(), false, nil).ip
+		s.Client = originOf(addressOf(c.conn.RemoteAddr()), false, nil).ip
 		c.span = s
 	}
 	return t, drop

@@ -108,7 +108,7 @@ func serveRouter(listen, routes string, backends []string) error {
 	if err := r.SetTable(table); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := router.Listen(listen)
 	if err != nil {
 		return err
 	}
