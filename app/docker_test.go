@@ -66,7 +66,11 @@ func (p *program) answering(n int) map[string]bool {
 	return seen
 }
 
-func TestAProjectOfImagesInDockerIsRoutedScaledAndFoundAgain(t *testing.T) {
+// inDocker starts the private Docker Engine with the project's image, and builds
+// the program; the project's file and the state's folder are in a folder of the
+// test's own.
+func inDocker(t *testing.T) (engine *dockertest.Daemon, c *client.Client, binary, file, state string) {
+	t.Helper()
 	engine, err := dockertest.Private()
 	if err != nil {
 		t.Fatal(err)
@@ -79,20 +83,44 @@ func TestAProjectOfImagesInDockerIsRoutedScaledAndFoundAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c, err := client.New(client.FromEnv)
-	if err != nil {
+	if c, err = client.New(client.FromEnv); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
 	if err := dockertest.Import(t.Context(), c, "plimsoll-web:test", nil); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	file, state := filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "state")
+	file, state = filepath.Join(dir, "compose.yaml"), filepath.Join(dir, "state")
 	if err := os.WriteFile(file, []byte(harbour), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	binary := build(t)
+	return engine, c, build(t), file, state
+}
+
+// endInDocker ends the program as its user does, and sees that nothing is left.
+func (p *program) endInDocker(c *client.Client) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		if err != nil {
+			p.t.Errorf("Ctrl-C ended the program with %v", err)
+		}
+	case <-time.After(90 * time.Second):
+		p.t.Fatal("the program did not end after Ctrl-C")
+	}
+	list, err := c.ContainerList(p.t.Context(), client.ContainerListOptions{})
+	if err != nil || len(list.Items) > 0 {
+		p.t.Errorf("containers still run: %v, %v", list.Items, err)
+	}
+}
+
+func TestAProjectOfImagesInDockerIsRoutedScaledAndFoundAgain(t *testing.T) {
+	_, c, binary, file, state := inDocker(t)
 	scale := func(text string) {
 		if out, err := exec.Command(binary, "scale", "--state", state, text).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -123,20 +151,31 @@ func TestAProjectOfImagesInDockerIsRoutedScaledAndFoundAgain(t *testing.T) {
 	scale("web=3")
 	second.answering(3)
 
-	if err := second.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-second.ended:
-		second.ended <- err
-		if err != nil {
-			t.Errorf("Ctrl-C ended the program with %v", err)
+	second.endInDocker(c)
+}
+
+// The containers end with an engine that is stopped, and are replaced; what is left
+// of those of one that is killed ends at its next start.
+func TestTrafficRecoversWhenTheEngineInDockerRestarts(t *testing.T) {
+	engine, c, binary, file, state := inDocker(t)
+	p := up(t, binary, state, "-f", file)
+	p.answering(2)
+	for what, end := range map[string]func() error{"stopped": engine.Stop, "killed": engine.Kill} {
+		began := time.Now()
+		if err := end(); err != nil {
+			t.Fatal(err)
 		}
-	case <-time.After(90 * time.Second):
-		t.Fatal("the program did not end after Ctrl-C")
+		if err := engine.Run(); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Since(began)
+		p.answering(2)
+		t.Logf("%s: the engine answers again after %s, both tasks after %s", what, back.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		for range 200 {
+			if p.ask() == "" {
+				t.Errorf("%s: a request failed after the traffic had recovered", what)
+			}
+		}
 	}
-	list, err := c.ContainerList(t.Context(), client.ContainerListOptions{})
-	if err != nil || len(list.Items) > 0 {
-		t.Errorf("containers still run: %v, %v", list.Items, err)
-	}
+	p.endInDocker(c)
 }
