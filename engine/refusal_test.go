@@ -15,7 +15,7 @@ func TestCommandsAreRefusedAsECSRefusesThem(t *testing.T) {
 	c.service("web", 1, 1, 100)
 	c.definition("old", 100, 10)
 	c.do(engine.DeregisterTaskDefinition{TaskDefinition: "old:1"})
-	minus := -1
+	minus, most := -1, 1<<31-1
 	for _, test := range []struct {
 		command engine.Command
 		code    string
@@ -35,6 +35,8 @@ func TestCommandsAreRefusedAsECSRefusesThem(t *testing.T) {
 		{engine.StopTask{Task: "none"}, "InvalidParameterException", "The referenced task was not found."},
 		{engine.UpdateService{Service: "none"}, "ServiceNotFoundException", "Service not found."},
 		{engine.UpdateService{Service: "web", Desired: &minus}, "InvalidParameterException", ""},
+		{engine.UpdateService{Service: "web", Desired: &most}, "InvalidParameterException", ""},
+		{engine.CreateService{Name: "x", TaskDefinition: "web", Desired: 5001}, "InvalidParameterException", "desiredCount 5001 is invalid: 0 to 5000 are allowed."},
 		{engine.DeleteService{Service: "none"}, "ServiceNotFoundException", "Service not found."},
 		{engine.CreateService{Name: "a b", TaskDefinition: "web"}, "InvalidParameterException", ""},
 		{engine.CreateService{Name: "x", TaskDefinition: "web", Tags: map[string]string{plimsoll.TagPriority: "0"}}, "InvalidParameterException", ""},

@@ -190,9 +190,13 @@ func checkCreation(c CreateService) *Error {
 	return checkConstraints("placementConstraints", c.Constraints, c.Scheduling != Daemon)
 }
 
+// maxDesired is ECS's quota of tasks in a service. Each of them is an entity from
+// the moment that it is asked for, so without a bound one number takes all memory.
+const maxDesired = 5_000
+
 func checkDesired(n int) *Error {
-	if n < 0 {
-		return refuse(codeInvalid, "desiredCount %d is invalid: it can not be negative.", n)
+	if n < 0 || n > maxDesired {
+		return refuse(codeInvalid, "desiredCount %d is invalid: 0 to %d are allowed.", n, maxDesired)
 	}
 	return nil
 }
