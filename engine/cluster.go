@@ -45,7 +45,7 @@ func newCluster(c *Cluster) *cluster {
 }
 
 func (m *Machine) createCluster(c CreateCluster) (*Cluster, *Error) {
-	name := named(c.Name)
+	name := c.Name
 	if name == "" {
 		name = defaultCluster
 	}
@@ -87,7 +87,10 @@ func (m *Machine) findCluster(ref string) *cluster {
 	if name == "" {
 		name = defaultCluster
 	}
-	return m.clusters[name]
+	if c := m.clusters[name]; c != nil && means(ref, c.ARN) {
+		return c
+	}
+	return nil
 }
 
 func (m *Machine) sortedClusters() []*cluster {

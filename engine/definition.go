@@ -56,7 +56,7 @@ func (m *Machine) registerTaskDefinition(c RegisterTaskDefinition) (*TaskDefinit
 
 func (m *Machine) deregisterTaskDefinition(c DeregisterTaskDefinition) (*TaskDefinition, *Error) {
 	d := m.findDefinition(c.TaskDefinition)
-	if d == nil {
+	if d == nil || !means(c.TaskDefinition, d.ARN) {
 		return nil, refuse(codeClient, "Unable to describe task definition.")
 	}
 	if d.Status == statusActive {
@@ -212,7 +212,7 @@ func (m *Machine) usable(ref string) (*definition, *Error) {
 		return nil, refuse(codeInvalid, "TaskDefinition can not be blank.")
 	}
 	d := m.findDefinition(ref)
-	if d == nil {
+	if d == nil || !means(ref, d.ARN) {
 		if strings.Contains(named(ref), ":") {
 			return nil, refuse(codeClient, "Unable to describe task definition.")
 		}

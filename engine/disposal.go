@@ -20,7 +20,7 @@ func (m *Machine) deleteTaskDefinitions(c DeleteTaskDefinitions) (*DefinitionsRe
 	for _, ref := range c.TaskDefinitions {
 		d := m.findDefinition(ref)
 		switch {
-		case d == nil:
+		case d == nil || !means(ref, d.ARN):
 			result.Failures = append(result.Failures, Failure{ARN: m.definitionARN(ref), Reason: reasonMissing,
 				Detail: "The specified task definition does not exist. Specify a valid account, family, revision and try again."})
 			continue

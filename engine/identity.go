@@ -71,6 +71,26 @@ func named(ref string) string {
 	return ref
 }
 
+// means tells whether a reference can mean the resource with the ARN: by its name,
+// or by an ARN of the same region and account. What is of another has the same
+// names, and must not be taken for what is here.
+func means(ref, arn string) bool {
+	return !strings.HasPrefix(ref, "arn:") || owner(ref) == owner(arn)
+}
+
+// owner is an ARN up to its account.
+func owner(arn string) string {
+	at := 0
+	for range 5 {
+		next := strings.IndexByte(arn[at:], ':')
+		if next < 0 {
+			return arn
+		}
+		at += next + 1
+	}
+	return arn[:at]
+}
+
 // clusterOf is the cluster that the ARN of a task, service or instance names;
 // empty if it is no such ARN.
 func clusterOf(ref string) string {

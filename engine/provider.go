@@ -48,7 +48,7 @@ func (m *Machine) changedProvider(name string) {
 
 // provider finds a capacity provider by name or ARN.
 func (m *Machine) provider(ref string) (*CapacityProvider, *Error) {
-	if p := m.providers[named(ref)]; p != nil {
+	if p := m.providers[named(ref)]; p != nil && means(ref, p.ARN) {
 		return p, nil
 	}
 	return nil, refuse(codeInvalid, "The specified capacity provider %q was not found. Specify a valid name or ARN and try again.", ref)

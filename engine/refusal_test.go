@@ -56,6 +56,31 @@ func TestCommandsAreRefusedAsECSRefusesThem(t *testing.T) {
 	}
 }
 
+// Two regions have clusters, services and definitions of the same names.
+func TestTheARNOfAnotherRegionOrAccountMeansNothingHere(t *testing.T) {
+	c := newHosts(t, 1)
+	c.service("web", 1, 1, 100)
+	for _, owner := range []string{"eu-west-1:123456789012", "us-east-1:999999999999"} {
+		arn := "arn:aws:ecs:" + owner + ":"
+		for _, command := range []engine.Command{
+			engine.CreateCluster{Name: arn + "cluster/default"},
+			engine.DeleteCluster{Cluster: arn + "cluster/default"},
+			engine.UpdateService{Service: arn + "service/default/web"},
+			engine.DeleteService{Service: arn + "service/default/web", Force: true},
+			engine.RunTask{TaskDefinition: arn + "task-definition/web:1"},
+			engine.RunTask{Cluster: arn + "cluster/default", TaskDefinition: "web"},
+			engine.DeregisterTaskDefinition{TaskDefinition: arn + "task-definition/web:1"},
+			engine.TagResource{ARN: arn + "service/default/web", Set: map[string]string{"a": "b"}},
+			engine.TagResource{ARN: arn + "task-definition/web:1", Set: map[string]string{"a": "b"}},
+		} {
+			c.refused(command)
+		}
+	}
+	mine := "arn:aws:ecs:us-east-1:123456789012:"
+	c.do(engine.RunTask{Cluster: mine + "cluster/default", TaskDefinition: mine + "task-definition/web:1"})
+	c.do(engine.DeleteService{Service: mine + "service/default/web", Force: true})
+}
+
 func TestProtectionFailsByNameForEachTask(t *testing.T) {
 	c := newHosts(t, 1)
 	c.service("mailer", 2, 1, 100)

@@ -263,7 +263,10 @@ func (m *Machine) findService(home *cluster, ref string) *service {
 	if of := clusterOf(ref); of != "" && of != home.Name {
 		return nil
 	}
-	return home.services[named(ref)]
+	if s := home.services[named(ref)]; s != nil && means(ref, s.ARN) {
+		return s
+	}
+	return nil
 }
 
 func (m *Machine) updateService(c UpdateService) (*Service, *Error) {

@@ -41,7 +41,7 @@ func (m *Machine) tagResource(c TagResource) (map[string]string, *Error) {
 			}
 		}
 	case "task-definition":
-		if d := m.findDefinition(c.ARN); d != nil {
+		if d := m.findDefinition(c.ARN); d != nil && means(c.ARN, d.ARN) {
 			return m.retag(d.Tags, c, func(tags map[string]string) {
 				changed := *d.TaskDefinition
 				changed.Tags = tags
@@ -50,7 +50,7 @@ func (m *Machine) tagResource(c TagResource) (map[string]string, *Error) {
 			})
 		}
 	case "capacity-provider":
-		if p := m.providers[named(c.ARN)]; p != nil {
+		if p, refusal := m.provider(c.ARN); refusal == nil {
 			return m.retag(p.Tags, c, func(tags map[string]string) {
 				changed := *p
 				changed.Tags = tags

@@ -44,6 +44,7 @@ var definitionProbes = []probe{
 	{op: "ListTaskDefinitions", in: `{"familyPrefix":"web","status":"ACTIVE","sort":"DESC","maxResults":1}`, see: []string{"taskDefinitionArns.0=~web:2", "nextToken=*"}, keep: map[string]string{"next": "nextToken"}},
 	{op: "ListTaskDefinitions", in: `{"familyPrefix":"web","status":"ACTIVE","sort":"DESC","maxResults":1,"nextToken":"{next}"}`, see: []string{"taskDefinitionArns.0=~web:1", "nextToken="}},
 	{op: "ListTaskDefinitions", in: `{"maxResults":0}`, err: invalid, says: "maxResults"},
+	{op: "ListTaskDefinitions", in: `{"sort":"SIDEWAYS"}`, err: invalid, says: "SIDEWAYS"},
 	{op: "ListTaskDefinitionFamilies", in: `{"familyPrefix":"w","status":"ACTIVE","maxResults":10}`, see: []string{"families.#=1", "families.0=web"}},
 	{op: "ListTaskDefinitionFamilies", in: `{"maxResults":1}`, see: []string{"families.0=job"}, keep: map[string]string{"next": "nextToken"}},
 	{op: "ListTaskDefinitionFamilies", in: `{"maxResults":1,"nextToken":"{next}"}`, see: []string{"families.0=web", "nextToken="}},
@@ -55,6 +56,7 @@ var definitionProbes = []probe{
 	{op: "DeleteTaskDefinitions", in: `{"taskDefinitions":["web:1","none:1"]}`, see: []string{"taskDefinitions.0.status=DELETE_IN_PROGRESS", "failures.0.reason=MISSING"},
 		differs: "A deleted definition goes as soon as no task or service refers to it; the last revision of a family stays DELETE_IN_PROGRESS, so that its number is never given again."},
 	{op: "DescribeTaskDefinition", in: `{"taskDefinition":"web:1"}`, err: client, says: "Unable to describe"},
+	{op: "DescribeTaskDefinition", in: `{"taskDefinition":"arn:aws:ecs:eu-west-1:123456789012:task-definition/web:2"}`, err: client, says: "Unable to describe"},
 	{op: "DeleteTaskDefinitions", in: hundredAndOne("taskDefinitions"), err: invalid, says: "1 to 10"},
 }
 
@@ -98,6 +100,7 @@ var taskProbes = []probe{
 	{op: "ListTasks", in: `{"containerInstance":"none"}`, err: invalid, says: "none"},
 	{op: "ListTasks", in: `{"serviceName":"none"}`, err: noService},
 	{op: "ListTasks", in: `{"desiredStatus":"BUSY"}`, err: invalid, says: "BUSY"},
+	{op: "ListTasks", in: `{"launchType":"MAINFRAME"}`, err: invalid, says: "MAINFRAME"},
 	{op: "GetTaskProtection", in: `{"cluster":"default","tasks":["{task}"]}`, see: []string{"protectedTasks.#=0", "failures.0.reason=TASK_NOT_VALID"}},
 	{op: "SubmitTaskStateChange", in: `{"cluster":"default","task":"{task}","status":"RUNNING","reason":"x","pullStartedAt":1,"pullStoppedAt":1,"executionStoppedAt":1,` +
 		`"attachments":[{"attachmentArn":"a","status":"ATTACHED"}],"managedAgents":[{"containerName":"main","managedAgentName":"ExecuteCommandAgent","status":"RUNNING","reason":"x"}],` +

@@ -212,8 +212,10 @@ func (a *api) definitionOut(d *engine.TaskDefinition) (*types.TaskDefinition, er
 func (a *api) describeTaskDefinition(_ context.Context, _ *awsapi.Call, in *ecs.DescribeTaskDefinitionInput) (*ecs.DescribeTaskDefinitionOutput, error) {
 	var d *engine.TaskDefinition
 	found := false
-	a.engine.Read(func(v engine.View) { d, found = v.TaskDefinition(value(in.TaskDefinition)) })
-	if !found {
+	ref := value(in.TaskDefinition)
+	a.engine.Read(func(v engine.View) { d, found = v.TaskDefinition(ref) })
+	// An ARN, with or without its revision, may be of another region's definition.
+	if !found || strings.HasPrefix(ref, "arn:") && !strings.HasPrefix(d.ARN, ref) {
 		return nil, awsapi.Refuse(codeClient, "Unable to describe task definition.")
 	}
 	described, err := a.definitionOut(d)
@@ -249,6 +251,9 @@ func (a *api) listTaskDefinitions(_ context.Context, _ *awsapi.Call, in *ecs.Lis
 	}
 	if !slices.Contains(in.Status.Values(), types.TaskDefinitionStatus(status)) {
 		return nil, awsapi.Refuse(codeInvalid, "status %q is invalid: %v are allowed.", status, in.Status.Values())
+	}
+	if s := in.Sort; s != "" && !slices.Contains(s.Values(), s) {
+		return nil, awsapi.Refuse(codeInvalid, "sort %q is invalid: %v are allowed.", s, s.Values())
 	}
 	var list []*engine.TaskDefinition
 	a.engine.Read(func(v engine.View) {

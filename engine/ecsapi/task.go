@@ -44,6 +44,9 @@ func (a *api) listTasks(_ context.Context, _ *awsapi.Call, in *ecs.ListTasksInpu
 	if !slices.Contains(desired.Values(), desired) {
 		return nil, awsapi.Refuse(codeInvalid, "desiredStatus %q is invalid: %v are allowed.", desired, desired.Values())
 	}
+	if l := in.LaunchType; l != "" && !slices.Contains(l.Values(), l) {
+		return nil, awsapi.Refuse(codeInvalid, "launchType %q is invalid: %v are allowed.", l, l.Values())
+	}
 	out := &ecs.ListTasksOutput{TaskArns: []string{}}
 	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
 		f, err := newTaskFilter(v, c, in)
