@@ -200,10 +200,11 @@ func (p *pass) listTasks(starts []int32) {
 }
 
 // displaces tells whether a task's host is draining, so that the platform is
-// replacing the task elsewhere.
+// replacing the task elsewhere. A host that the snapshot does not show counts as one:
+// it has gone, or come, between the reading of the hosts and that of the tasks.
 func (p *pass) displaces(task int) bool {
 	h := p.hostOf[task]
-	return h != noHost && p.hosts[h].instance.Status == plimsoll.InstanceDraining
+	return h == noHost || p.hosts[h].instance.Status == plimsoll.InstanceDraining
 }
 
 // warmsUp tells whether a task that runs is still too new to count as one that

@@ -230,3 +230,14 @@ func TestOfEqualSizesAllStartTogether(t *testing.T) {
 	check(t, plan, "mail", expect{2, 2, 2})
 	check(t, plan, "thumbs", expect{30, 3, 3})
 }
+
+// A host that comes or goes while a snapshot is read is missing in it, and its tasks
+// are not.
+func TestATaskOnAHostThatIsNotSeenCountsWithoutAPlaceOfItsOwn(t *testing.T) {
+	for demand, want := range map[float64]expect{4: {1, 1, 1}, 8: {2, 2, 2}, 12: {3, 3, 3}, 40: {10, 5, 4}} {
+		c := newScene(1).service(policy("web", 1, 0, 20, perTask(4)), 2).tasks("web", 2, 0).reads("web", demand)
+		c.in.Cluster.Tasks[1].ContainerInstance = "ci/unseen"
+		c.in.Cluster.Instances[0].Remaining = big.Sub(small)
+		check(t, c.decide(), "web", want)
+	}
+}
