@@ -82,6 +82,9 @@ type Service struct {
 	Ports []int
 	// Daemon services have one task on each host, which comes and goes with it.
 	Daemon bool
+	// Registries are the ARNs of the target groups and Cloud Map services in which
+	// ECS itself registers its tasks.
+	Registries []string
 	// Deploying is true while more than one deployment is in progress.
 	Deploying bool
 	Tags      map[string]string
@@ -104,7 +107,9 @@ type Task struct {
 	Protected      bool
 	ProtectedUntil time.Time
 	// Released tells that the task has asked to be counted out (TagReleased).
-	Released      bool
+	Released bool
+	// Unwell tells that the health check of a container fails, or has not passed yet.
+	Unwell        bool
 	Reserved      Resources
 	Ports         []int // the fixed host ports that it holds
 	Endpoints     []Endpoint

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ type DiscoveryOptions struct {
 	Forward bool
 	// Consul is the URL of a Consul agent to register the tasks in; empty: none.
 	Consul string
+	// Register keeps the tasks registered where in AWS the file says.
+	Register bool
 }
 
 // onDNS is the DNS server's flag.
@@ -42,25 +45,38 @@ type finder struct {
 	address string // of the DNS server
 	packets net.PacketConn
 	streams net.Listener
-	consul  *consul.Registrar
-	// healthy gives the ids of a routed service's tasks that the router has
+	keepers []keeper
+	// unwell gives the ids of a routed service's tasks that the router has
 	// found to be unwell; nil where there is no router.
 	unwell func(service string) map[string]bool
 	log    *slog.Logger
 }
 
-// newFinder takes the ports that are asked for, and starts nothing yet.
-func newFinder(o DiscoveryOptions, project *compose.Project, cluster string, last int, log *slog.Logger) (*finder, error) {
+// keeper is that of a registry of others' with the services that are registered there; nil:
+// all of them.
+type keeper struct {
+	*discovery.Keeper
+	services map[string]bool
+}
+
+// newFinder takes the ports that are asked for, and starts nothing yet. What has to
+// be remembered is kept in dir.
+func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string, last int, log *slog.Logger) (*finder, error) {
+	o.Register = o.Register && (registers(project) || fileLedger(dir).exists())
 	if o == (DiscoveryOptions{}) {
 		return nil, nil
 	}
 	f := &finder{project: project, log: log}
 	var err error
+	if o.Register {
+		f.registries(dir)
+	}
 	if o.Consul != "" {
-		f.consul, err = consul.New(consul.Options{Address: o.Consul, Tags: func(service string) []string { return routeTags(project, service) }, Log: log})
+		agent, err := consul.New(consul.Options{Address: o.Consul, Tags: func(service string) []string { return routeTags(project, service) }, Log: log})
 		if err != nil {
 			return nil, misusef("--consul: %w", err)
 		}
+		f.keepers = append(f.keepers, keeper{agent, nil})
 	}
 	if o.DNS == "" {
 		return f, nil
@@ -128,8 +144,8 @@ func (f *finder) start(s *stack, loop *control.Loop) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	if f.consul != nil {
-		running.Go(func() { f.consul.Run(ctx) })
+	for _, k := range f.keepers {
+		running.Go(func() { k.Run(ctx) })
 	}
 	stepped, unsubscribe := loop.Subscribe()
 	running.Go(func() { f.follow(ctx, loop.State, stepped) })
@@ -166,36 +182,52 @@ func (f *finder) set(cluster plimsoll.Cluster) {
 	if f.dns != nil {
 		err = f.dns.SetDirectory(d)
 	}
-	if f.consul != nil {
-		err = errors.Join(err, f.consul.SetDirectory(d))
+	for _, k := range f.keepers {
+		err = errors.Join(err, k.SetDirectory(only(d, k.services)))
 	}
 	if err != nil {
 		f.log.Error("the directory was not taken over", "err", err)
 	}
 }
 
-// drain takes a task out of DNS and Consul, and returns when nobody has its
+// only is the directory of some services; nil: of all.
+func only(d discovery.Directory, services map[string]bool) discovery.Directory {
+	if services == nil {
+		return d
+	}
+	all := d.Services
+	d.Services = make(map[string][]discovery.Instance, len(services))
+	for name := range services {
+		d.Services[name] = all[name]
+	}
+	return d
+}
+
+// drain takes a task out of DNS and the registries, and returns when nobody has its
 // address from there any more.
 func (f *finder) drain(ctx context.Context, task string) error {
 	if f == nil {
 		return nil
 	}
-	var problems [2]error
-	var both sync.WaitGroup
+	problems := make([]error, 1+len(f.keepers))
+	var all sync.WaitGroup
 	if f.dns != nil {
-		both.Go(func() { problems[0] = f.dns.Drain(ctx, task) })
+		all.Go(func() { problems[0] = f.dns.Drain(ctx, task) })
 	}
-	if f.consul != nil {
-		both.Go(func() { problems[1] = f.consul.Drain(ctx, task) })
+	for i, k := range f.keepers {
+		all.Go(func() { problems[1+i] = k.Drain(ctx, task) })
 	}
-	both.Wait()
-	return errors.Join(problems[:]...)
+	all.Wait()
+	return errors.Join(problems...)
 }
 
 // directory is what there is to be told of a snapshot: the tasks that may get
 // new work, a service's routed port first.
 func directory(project *compose.Project, cluster plimsoll.Cluster, unwell func(service string) map[string]bool) discovery.Directory {
-	d := discovery.Directory{Cluster: plimsoll.ARNName(cluster.Name), Services: map[string][]discovery.Instance{}}
+	d := discovery.Directory{
+		Cluster: plimsoll.ARNName(cluster.Name), Services: map[string][]discovery.Instance{},
+		Unlocated: map[string]bool{}, Kept: map[string][]string{},
+	}
 	first := map[string]int{}
 	sick := map[string]map[string]bool{}
 	for _, s := range project.Services {
@@ -208,11 +240,20 @@ func directory(project *compose.Project, cluster plimsoll.Cluster, unwell func(s
 			sick[s.Name] = unwell(s.Name)
 		}
 	}
+	for _, s := range cluster.Services {
+		if _, ours := d.Services[s.Name]; ours && len(s.Registries) > 0 {
+			d.Kept[s.Name] = s.Registries
+		}
+	}
+	hosts := map[string]plimsoll.ContainerInstance{}
+	for _, host := range cluster.Instances {
+		hosts[host.ARN] = host
+	}
 	for _, task := range cluster.Tasks {
 		if _, ours := d.Services[task.Service]; !ours || !task.Serving() {
 			continue
 		}
-		i := discovery.Instance{ID: task.ID(), Zone: task.Zone, Healthy: !sick[task.Service][task.ID()]}
+		i := discovery.Instance{ID: task.ID(), Zone: task.Zone, Healthy: !task.Unwell && !sick[task.Service][task.ID()]}
 		for _, e := range task.Endpoints {
 			ip, err := netip.ParseAddr(e.Host)
 			if err != nil {
@@ -226,9 +267,14 @@ func directory(project *compose.Project, cluster plimsoll.Cluster, unwell func(s
 				i.Ports = append(i.Ports, port)
 			}
 		}
-		if i.Address.IsValid() {
-			d.Services[task.Service] = append(d.Services[task.Service], i)
+		if !i.Address.IsValid() {
+			d.Unlocated[task.ID()] = true
+			continue
 		}
+		if host := hosts[task.ContainerInstance]; host.Address == i.Address.String() && strings.HasPrefix(host.InstanceID, "i-") {
+			i.Host = host.InstanceID
+		}
+		d.Services[task.Service] = append(d.Services[task.Service], i)
 	}
 	return d
 }

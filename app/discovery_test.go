@@ -18,26 +18,31 @@ func TestTheDirectoryNamesTheTasksThatMayGetNewWork(t *testing.T) {
 	}}
 	task := func(id, service string, status plimsoll.Status) plimsoll.Task {
 		return plimsoll.Task{
-			ARN: "arn:aws:ecs:us-east-1:123456789012:task/shop/" + id, Service: service, Zone: "us-east-1a", LastStatus: status, DesiredStatus: plimsoll.StatusRunning,
+			ARN: "arn:aws:ecs:us-east-1:123456789012:task/shop/" + id, Service: service, Zone: "us-east-1a", ContainerInstance: "host", LastStatus: status, DesiredStatus: plimsoll.StatusRunning,
 			Endpoints: []plimsoll.Endpoint{{ContainerPort: 8080, Host: "127.64.1.1", Port: 32768}, {ContainerPort: 9090, Host: "127.64.1.1", Port: 32769}},
 		}
 	}
-	leaving := task("leaving", "web", plimsoll.StatusRunning)
+	leaving, checked, lost, far := task("leaving", "web", plimsoll.StatusRunning), task("checked", "web", plimsoll.StatusRunning), task("lost", "web", plimsoll.StatusRunning), task("far", "web", plimsoll.StatusRunning)
 	leaving.DesiredStatus = plimsoll.StatusStopped
-	cluster := plimsoll.Cluster{Name: "shop", Tasks: []plimsoll.Task{
+	checked.Unwell = true
+	lost.Endpoints[0].Host, lost.Endpoints[1].Host = "", ""
+	far.ContainerInstance = "another"
+	cluster := plimsoll.Cluster{Name: "shop", Services: []plimsoll.Service{{Name: "web", Registries: []string{"arn:group"}}, {Name: "other", Registries: []string{"arn:other"}}}, Tasks: []plimsoll.Task{
 		task("well", "web", plimsoll.StatusRunning), task("sick", "web", plimsoll.StatusRunning),
-		task("starting", "web", plimsoll.StatusPending), leaving, task("other", "unknown", plimsoll.StatusRunning),
+		task("starting", "web", plimsoll.StatusPending), leaving, task("other", "unknown", plimsoll.StatusRunning), checked, lost, far,
+	}, Instances: []plimsoll.ContainerInstance{
+		{ARN: "host", InstanceID: "i-1", Address: "127.64.1.1"}, {ARN: "another", InstanceID: "i-2", Address: "127.64.1.2"},
 	}}
 	got := directory(project, cluster, func(string) map[string]bool { return map[string]bool{"sick": true} })
-	web := func(id string, healthy bool) discovery.Instance {
+	web := func(id, host string, healthy bool) discovery.Instance {
 		return discovery.Instance{
-			ID: id, Zone: "us-east-1a", Address: netip.MustParseAddr("127.64.1.1"), Healthy: healthy,
+			ID: id, Zone: "us-east-1a", Address: netip.MustParseAddr("127.64.1.1"), Host: host, Healthy: healthy,
 			Ports: []discovery.Port{{Container: 9090, Host: 32769}, {Container: 8080, Host: 32768}},
 		}
 	}
 	want := discovery.Directory{Cluster: "shop", Services: map[string][]discovery.Instance{
-		"web": {web("well", true), web("sick", false)}, "mailer": nil,
-	}}
+		"web": {web("well", "i-1", true), web("sick", "i-1", false), web("checked", "i-1", false), web("far", "", true)}, "mailer": nil,
+	}, Unlocated: map[string]bool{"lost": true}, Kept: map[string][]string{"web": {"arn:group"}}}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}

@@ -11,7 +11,7 @@ import (
 	"plimsoll/engine"
 )
 
-// drain takes a task out of the router, DNS and Consul at once, and returns when
+// drain takes a task out of the router, DNS and the registries at once, and returns when
 // its requests have ended and nobody has its address from there any more. Only
 // then the engine sends SIGTERM; the journal has the time of each.
 func (u *up) drain(ctx context.Context, d engine.Drain) {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
+	"plimsoll"
 	"plimsoll/control"
 )
 
@@ -55,11 +56,11 @@ services:
     command: [%q, "-test.run=^TestATaskThatIsSlow$"]
     environment: {SLOW_TASK: %q}
     ports: ["8080"]
-    x-plimsoll: {min: 1, max: 1, route: {host: slow.localhost, path: /}}
+    x-plimsoll: {min: 1, max: 1, route: {host: slow.localhost, path: /}, register: {cloudMap: srv-1}}
 `
 
-// A task that is to stop is out of the router first, then its requests end, then
-// it gets SIGTERM; the events say when each of it was.
+// A task that is to stop is out of the router and of Cloud Map first, then its
+// requests end, then it gets SIGTERM; the events say when each of it was.
 func TestTheEventsShowADrainInItsOrder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: this test builds the program")
@@ -80,7 +81,11 @@ func TestTheEventsShowADrainInItsOrder(t *testing.T) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, slowShop, self, folder), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := up(t, build(t), state, "-f", file, "--runtime", "process")
+	told := newDirectories(t)
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": told.url, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"} {
+		t.Setenv(name, value)
+	}
+	p := up(t, build(t), state, "-f", file, "--runtime", "process", "--register")
 	t.Cleanup(func() { // its task would outlive a program that is killed
 		_ = p.cmd.Process.Signal(os.Interrupt)
 		<-p.ended
@@ -97,6 +102,7 @@ func TestTheEventsShowADrainInItsOrder(t *testing.T) {
 		return answer.Status + " " + string(text), err
 	}
 	p.await("the first answer", func() bool { text, _ := get("/"); return text == "200 OK "+folder })
+	p.await("the task in Cloud Map", func() bool { return len(told.ids()) == 1 })
 	slow := make(chan string, 1)
 	go func() {
 		text, err := get("/slow")
@@ -149,7 +155,10 @@ func TestTheEventsShowADrainInItsOrder(t *testing.T) {
 		n, _ := strconv.ParseInt(string(text), 10, 64)
 		return time.Unix(0, n)
 	}
-	e := events()
+	e, left := events(), told.leftAt("plimsoll-"+plimsoll.ARNName(id)+"-8080")
+	if left.IsZero() || left.After(at("signaled")) || len(told.ids()) > 1 {
+		t.Errorf("the task was out of Cloud Map at %v, and got SIGTERM at %v; it has %q", left, at("signaled"), told.ids())
+	}
 	order := []struct {
 		what string
 		at   time.Time

@@ -10,9 +10,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"plimsoll"
 	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
+	"plimsoll/discovery"
 	"plimsoll/platform/ecs"
 	"plimsoll/scale"
 )
@@ -77,7 +79,8 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.State == "" && !o.DryRun {
 		o.Log.Warn("without --state nothing is remembered over a restart: no override, no rate that was learnt, and no release that has been counted (a released task that still shows is not counted again, and one that waited is not counted at all)")
 	}
-	find, err := newFinder(o.Discovery, project, o.Cluster, 0, o.Log)
+	o.Discovery.Register = !o.DryRun
+	find, err := newFinder(o.Discovery, project, o.Cluster, o.State, 0, o.Log)
 	if err != nil {
 		return err
 	}
@@ -194,6 +197,9 @@ func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, 
 	parts := stack{log: o.Log}
 	find.serve(&parts)
 	find.start(&parts, loop)
+	if find != nil && find.dns != nil {
+		_, _ = fmt.Fprintf(o.Out, "DNS           %s (SERVICE.%s.%s)\n", find.address, plimsoll.ARNName(o.Cluster), discovery.DefaultSuffix)
+	}
 	ctx, shutdown := context.WithCancel(ctx)
 	defer shutdown()
 	if o.UI != "" {

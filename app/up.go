@@ -107,7 +107,7 @@ func (u *up) prepare() error {
 	if err != nil {
 		return err
 	}
-	u.finder, err = newFinder(u.o.Discovery, u.project, u.project.Name, u.state.lastRun().Ports[onDNS], u.o.Log)
+	u.finder, err = newFinder(u.o.Discovery, u.project, u.project.Name, u.state.path("control"), u.state.lastRun().Ports[onDNS], u.o.Log)
 	if err != nil {
 		u.listeners.close()
 		return err

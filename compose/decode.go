@@ -159,23 +159,6 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 			d.uniqueNames(n, *target)
 		}
 		return
-	case *[]Step:
-		if d.list(n, r) {
-			for _, item := range n.items {
-				var step Step
-				d.structs(item, &step)
-				*target = append(*target, step)
-			}
-		}
-		return
-	case *[]Route:
-		if d.list(n, r) {
-			*target = make([]Route, len(n.items))
-			for i, item := range n.items {
-				d.structs(item, &(*target)[i])
-			}
-		}
-		return
 	case *[]time.Duration:
 		if d.list(n, r) {
 			for _, item := range n.items {
@@ -198,6 +181,13 @@ func (d *decoder) value(n *node, v reflect.Value, r rule) {
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structs(n, v.Addr().Interface())
+	case reflect.Slice: // of structs
+		if d.list(n, r) {
+			v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+			for i, item := range n.items {
+				d.structs(item, v.Index(i).Addr().Interface())
+			}
+		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		if v.Type().Elem().Kind() != reflect.Struct {

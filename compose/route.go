@@ -186,7 +186,7 @@ func (r *report) acrossRoutes(p *Project, root *node) {
 			if j > 0 {
 				at = section.get("routes").items[j-1]
 			}
-			r.routePort(s, route, at)
+			r.tcpPort(s, "route", &route.Port, at)
 			for _, file := range []*string{&route.CA, &route.Access.Users} {
 				*file = p.absolute(*file)
 			}

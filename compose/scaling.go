@@ -88,20 +88,22 @@ type MiB int64
 // Scaling is the x-plimsoll section of a service: how many tasks it gets, from
 // what, and how fast.
 type Scaling struct {
-	Priority    int       `yaml:"priority" jsonschema:"default=1000,minimum=1,maximum=1000" jsonschema_description:"Who gets the capacity when it is short: 1 is the highest. Equal priorities share by their weights."`
-	Weight      float64   `yaml:"weight" jsonschema:"default=1,exclusiveMinimum=0" jsonschema_description:"The share among services of the same priority when not all of them can have what they want: one of weight 2 gets twice the capacity of one of weight 1."`
-	Min         int       `yaml:"min" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The least number of tasks, guaranteed before any want of another service is met. Without it: deploy.replicas, else 1."`
-	Max         int       `yaml:"max" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The greatest number of tasks. A service with triggers or remainder must name it. Without it: deploy.replicas, else 1, at least min."`
-	Cooperative bool      `yaml:"cooperative" jsonschema:"default=false" jsonschema_description:"The service's tasks protect themselves while they are busy, and are never stopped by scale-in meanwhile."`
-	Remainder   bool      `yaml:"remainder" jsonschema:"default=false" jsonschema_description:"The service takes the capacity that nobody else wants, up to max, and gives way at once. It has no triggers."`
-	Route       *Route    `yaml:"route" jsonschema_description:"Where the router sends requests to this service from. The service needs a TCP port."`
-	Routes      []Route   `yaml:"routes" jsonschema:"minItems=1" jsonschema_description:"More routes to the service, each as route."`
-	Triggers    []Trigger `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
-	Formula     *Formula  `yaml:"formula" jsonschema_description:"One count made of all the triggers' readings, in place of the greatest want."`
-	Spend       *Spend    `yaml:"spend" jsonschema_description:"A ceiling on what the service uses. When it is reached, the service has its minimum until the next period."`
-	Forecast    *Forecast `yaml:"forecast" jsonschema_description:"Scale out ahead of the rises that recur each day or week. Off without it, and by itself while its error is no better than that of the last value."`
-	Behavior    Behavior  `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
-	Load        *Traffic  `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
+	Priority    int        `yaml:"priority" jsonschema:"default=1000,minimum=1,maximum=1000" jsonschema_description:"Who gets the capacity when it is short: 1 is the highest. Equal priorities share by their weights."`
+	Weight      float64    `yaml:"weight" jsonschema:"default=1,exclusiveMinimum=0" jsonschema_description:"The share among services of the same priority when not all of them can have what they want: one of weight 2 gets twice the capacity of one of weight 1."`
+	Min         int        `yaml:"min" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The least number of tasks, guaranteed before any want of another service is met. Without it: deploy.replicas, else 1."`
+	Max         int        `yaml:"max" jsonschema:"minimum=0,maximum=5000" jsonschema_description:"The greatest number of tasks. A service with triggers or remainder must name it. Without it: deploy.replicas, else 1, at least min."`
+	Cooperative bool       `yaml:"cooperative" jsonschema:"default=false" jsonschema_description:"The service's tasks protect themselves while they are busy, and are never stopped by scale-in meanwhile."`
+	Remainder   bool       `yaml:"remainder" jsonschema:"default=false" jsonschema_description:"The service takes the capacity that nobody else wants, up to max, and gives way at once. It has no triggers."`
+	Route       *Route     `yaml:"route" jsonschema_description:"Where the router sends requests to this service from. The service needs a TCP port."`
+	Routes      []Route    `yaml:"routes" jsonschema:"minItems=1" jsonschema_description:"More routes to the service, each as route."`
+	Register    *Register  `yaml:"register" jsonschema_description:"Where in AWS the healthy tasks are registered, too, by plimsoll run (and by plimsoll up --register). Not for a service whose tasks ECS registers there itself."`
+	Registers   []Register `yaml:"registers" jsonschema:"minItems=1" jsonschema_description:"More such places, each as register."`
+	Triggers    []Trigger  `yaml:"triggers" jsonschema:"minItems=1" jsonschema_description:"What the count follows. With several, the greatest want counts."`
+	Formula     *Formula   `yaml:"formula" jsonschema_description:"One count made of all the triggers' readings, in place of the greatest want."`
+	Spend       *Spend     `yaml:"spend" jsonschema_description:"A ceiling on what the service uses. When it is reached, the service has its minimum until the next period."`
+	Forecast    *Forecast  `yaml:"forecast" jsonschema_description:"Scale out ahead of the rises that recur each day or week. Off without it, and by itself while its error is no better than that of the last value."`
+	Behavior    Behavior   `yaml:"behavior" jsonschema_description:"How fast the count follows the demand."`
+	Load        *Traffic   `yaml:"load" jsonschema_description:"What plimsoll up --load sends to this service."`
 }
 
 // Behavior bounds how fast a count follows the demand.

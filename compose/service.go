@@ -335,6 +335,7 @@ func (s *Scaling) check(c check) {
 		c.at(c.node, "max is missing; a service with triggers or remainder names the most tasks that it may have")
 	}
 	s.checkRoutes(c)
+	s.checkRegisters(c)
 	for i, t := range s.Triggers {
 		if t.Type == "router" && s.Route == nil {
 			c.at(c.node.get("triggers").items[i], "a router trigger needs a route, which gives the router its requests; add route, such as {path: /}")
@@ -383,6 +384,7 @@ func (r *report) across(p *Project, root *node) {
 		}
 	}
 	r.acrossRoutes(p, root)
+	r.acrossRegisters(p, root)
 }
 
 // priced checks that a ceiling on the cost can ever be reached.
@@ -392,8 +394,8 @@ func (r *report) priced(p *Project, s *Service, n *node) {
 	}
 }
 
-// routePort settles which port requests go to.
-func (r *report) routePort(s *Service, route *Route, at *node) {
+// tcpPort settles which port of a service a part of the file is about.
+func (r *report) tcpPort(s *Service, what string, chosen *int, at *node) {
 	var tcp []int
 	for _, port := range s.Ports {
 		if port.Protocol == "tcp" {
@@ -402,10 +404,10 @@ func (r *report) routePort(s *Service, route *Route, at *node) {
 	}
 	switch {
 	case len(tcp) == 0:
-		r.at(at, "a route needs a TCP port of the service; add ports, such as [\"8080\"]")
-	case route.Port == 0:
-		route.Port = tcp[0]
-	case !slices.Contains(tcp, route.Port):
-		r.at(at.get("port"), "found %d, allowed: a port of the service: %s", route.Port, strings.ReplaceAll(strings.Trim(fmt.Sprint(tcp), "[]"), " ", ", "))
+		r.at(at, "a %s needs a TCP port of the service; add ports, such as [\"8080\"]", what)
+	case *chosen == 0:
+		*chosen = tcp[0]
+	case !slices.Contains(tcp, *chosen):
+		r.at(at.get("port"), "found %d, allowed: a port of the service: %s", *chosen, strings.ReplaceAll(strings.Trim(fmt.Sprint(tcp), "[]"), " ", ", "))
 	}
 }

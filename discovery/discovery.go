@@ -17,6 +17,12 @@ type Directory struct {
 	// Cluster is the name of the cluster, a DNS label.
 	Cluster  string
 	Services map[string][]Instance
+	// Unlocated are tasks that may get work and whose address is not known just
+	// now: what is registered of them elsewhere stays.
+	Unlocated map[string]bool
+	// Kept are, by service, the ARNs of the registries in which the platform itself
+	// registers its tasks.
+	Kept map[string][]string
 }
 
 // Instance is one task that new work may be sent to.
@@ -26,6 +32,9 @@ type Instance struct {
 	Zone string
 	// Address is where the task's ports are.
 	Address netip.Addr
+	// Host is the EC2 instance that has this address; empty for a task with an
+	// address of its own.
+	Host string
 	// Ports are the task's, the first one being the service's own.
 	Ports []Port
 	// Healthy tells that work should be sent to it now.
@@ -34,6 +43,16 @@ type Instance struct {
 
 // Port is a container port and the host port where it is reached.
 type Port struct{ Container, Host int }
+
+// Port is where a container port is reached; 0 is the service's own.
+func (i Instance) Port(container int) (Port, bool) {
+	for _, p := range i.Ports {
+		if container == 0 || p.Container == container {
+			return p, true
+		}
+	}
+	return Port{}, false
+}
 
 // label is what a name between two dots may be: RFC 1123's host names, and the
 // underscore that ECS allows in the names of services.

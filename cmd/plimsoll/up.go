@@ -55,6 +55,7 @@ start finds its state again.`,
 	flags.StringVar(&o.UI, "ui", app.DefaultUI, "address of the dashboard and the REST API")
 	flags.StringVar(&o.AWS, "aws", app.DefaultAWS, "address of the AWS endpoint")
 	discoveryFlags(cmd, &o.Discovery)
+	flags.BoolVar(&o.Discovery.Register, "register", false, "register the tasks where in AWS the file says (x-plimsoll.register), as plimsoll run does, by the AWS environment.\nTheir addresses are those of this machine: it is for trying things out")
 	edgeFlags(cmd, &o.Edge)
 	flags.BoolVar(&o.Load, "load", false, "replay a traffic curve against the services: quiet, ramp, spike, quiet")
 	flags.StringVar(&o.Trace, "trace", "", "with --load: the curve as CSV: seconds,requests_per_second[,messages_per_second]")

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	consul "github.com/hashicorp/consul/api"
@@ -30,17 +29,12 @@ const (
 )
 
 const (
-	// fullEvery is how often the agent's entries are compared although nothing
-	// is known to have changed: somebody may have removed one.
-	fullEvery  = time.Minute
-	firstRetry = time.Second
-	lastRetry  = 30 * time.Second
-	// drainMemory is how long a drained task is remembered.
-	drainMemory = 5 * time.Minute
 	callTimeout = 5 * time.Second
+	// criticalFor is how long the agent keeps an entry whose check fails.
+	criticalFor = time.Minute
 )
 
-// Options make a Registrar.
+// Options make the keeper of an agent's entries.
 type Options struct {
 	// Address is the agent's: "http://127.0.0.1:8500". Empty: what the
 	// environment says (CONSUL_HTTP_ADDR and the rest), as every client of Consul
@@ -57,33 +51,20 @@ type Options struct {
 	Log  *slog.Logger
 }
 
-// Registrar makes the agent's entries be what the directory says. Run does the
-// work; the other methods may be called at any time, from any goroutine.
-type Registrar struct {
+// registry is the agent as a Keeper sees it.
+type registry struct {
 	options Options
 	agent   *consul.Agent
-	changed chan struct{}
-
-	mu        sync.Mutex
-	directory *discovery.Directory
-	drained   map[string]time.Time
-
-	// syncing has one comparison at a time; told are the entries that it has
-	// registered before.
-	syncing sync.Mutex
-	told    map[string]bool
+	told    map[string]bool // the entries that have been registered before
 }
 
-// New gives a registrar. The agent need not answer yet.
-func New(o Options) (*Registrar, error) {
+// New gives the keeper of an agent's entries. The agent need not answer yet.
+func New(o Options) (*discovery.Keeper, error) {
 	if o.CheckInterval <= 0 {
 		o.CheckInterval = 10 * time.Second
 	}
 	if o.CheckTimeout <= 0 {
 		o.CheckTimeout = 2 * time.Second
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
 	}
 	config := consul.DefaultConfig()
 	if o.Address != "" {
@@ -94,82 +75,23 @@ func New(o Options) (*Registrar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul at %q: %w", config.Address, err)
 	}
-	return &Registrar{options: o, agent: client.Agent(), changed: make(chan struct{}, 1), drained: map[string]time.Time{}, told: map[string]bool{}}, nil
+	return discovery.NewKeeper("consul", &registry{options: o, agent: client.Agent(), told: map[string]bool{}}, o.Log), nil
 }
 
-// SetDirectory replaces what is to be registered.
-func (r *Registrar) SetDirectory(d discovery.Directory) error {
-	if err := d.Check(); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.directory = &d
-	maps.DeleteFunc(r.drained, func(_ string, at time.Time) bool { return time.Since(at) > drainMemory })
-	r.mu.Unlock()
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
-// Drain takes a task's entries out of the agent, and returns when they are
-// out.
-func (r *Registrar) Drain(ctx context.Context, id string) error {
-	r.mu.Lock()
-	r.drained[id] = time.Now()
-	r.mu.Unlock()
-	return r.Sync(ctx)
-}
-
-// Run compares the agent's entries with the directory at its start, after each
-// change and every minute, until ctx ends. An agent that does not answer is
-// tried again, ever more slowly.
-func (r *Registrar) Run(ctx context.Context) {
-	retry, wait := firstRetry, time.Duration(0)
-	for {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		case <-r.changed:
-			timer.Stop()
-		}
-		if err := r.Sync(ctx); err != nil && ctx.Err() == nil {
-			r.options.Log.Warn("consul: the entries are not up to date", "retry", retry, "err", err)
-			wait = retry
-			retry = min(2*retry, lastRetry)
-			continue
-		}
-		retry, wait = firstRetry, fullEvery
-	}
-}
-
-// Sync makes the agent's entries be what the directory says, once. Before there
-// is a directory it does nothing: unknown is not empty.
-func (r *Registrar) Sync(ctx context.Context) error {
-	r.syncing.Lock()
-	defer r.syncing.Unlock()
-	r.mu.Lock()
-	directory, drained := r.directory, maps.Clone(r.drained)
-	r.mu.Unlock()
-	if directory == nil {
-		return nil
-	}
+// Sync makes the agent's entries be what the directory says.
+func (r *registry) Sync(ctx context.Context, d discovery.Directory) (settled bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	options := (&consul.QueryOptions{}).WithContext(ctx)
-	have, err := r.agent.ServicesWithFilterOpts(fmt.Sprintf("Meta[%q] == %q", MetaCluster, directory.Cluster), options)
+	have, err := r.agent.ServicesWithFilterOpts(fmt.Sprintf("Meta[%q] == %q", MetaCluster, d.Cluster), options)
 	if err != nil {
-		return fmt.Errorf("reading the agent's services: %w", err)
+		return false, fmt.Errorf("reading the agent's services: %w", err)
 	}
-	want := r.entries(*directory, drained)
+	want := r.entries(d)
 	var problems []error
 	// Out before in: a port that a new task has got must not have two entries.
 	for _, id := range slices.Sorted(maps.Keys(have)) {
-		if want[id] == nil {
+		if want[id] == nil && !d.Unlocated[have[id].Meta[MetaTask]] {
 			if err := r.agent.ServiceDeregisterOpts(id, options); err != nil {
 				problems = append(problems, fmt.Errorf("removing %q: %w", id, err))
 			}
@@ -191,13 +113,12 @@ func (r *Registrar) Sync(ctx context.Context) error {
 		r.told[id] = true
 	}
 	maps.DeleteFunc(r.told, func(id string, _ bool) bool { return want[id] == nil })
-	return errors.Join(problems...)
+	return true, errors.Join(problems...)
 }
 
-// entries are what is to be registered, by id: one for each port of each
-// healthy task. The service's own port has its name, another one the name and
+// entries are what is to be registered, by id: one for each port of each task. The service's own port has its name, another one the name and
 // the container port.
-func (r *Registrar) entries(d discovery.Directory, drained map[string]time.Time) map[string]*consul.AgentServiceRegistration {
+func (r *registry) entries(d discovery.Directory) map[string]*consul.AgentServiceRegistration {
 	out := map[string]*consul.AgentServiceRegistration{}
 	for service, instances := range d.Services {
 		var tags []string
@@ -205,9 +126,6 @@ func (r *Registrar) entries(d discovery.Directory, drained map[string]time.Time)
 			tags = r.options.Tags(service)
 		}
 		for _, i := range instances {
-			if _, gone := drained[i.ID]; gone || !i.Healthy {
-				continue
-			}
 			for n, p := range i.Ports {
 				name, own := service, tags
 				if n > 0 {
@@ -221,7 +139,7 @@ func (r *Registrar) entries(d discovery.Directory, drained map[string]time.Time)
 	return out
 }
 
-func (r *Registrar) entry(cluster, name string, i discovery.Instance, p discovery.Port, tags []string) *consul.AgentServiceRegistration {
+func (r *registry) entry(cluster, name string, i discovery.Instance, p discovery.Port, tags []string) *consul.AgentServiceRegistration {
 	return &consul.AgentServiceRegistration{
 		ID:      strings.Join([]string{"plimsoll", cluster, name, i.ID, strconv.Itoa(p.Container)}, ":"),
 		Name:    name,
@@ -230,7 +148,7 @@ func (r *Registrar) entry(cluster, name string, i discovery.Instance, p discover
 		Check: &consul.AgentServiceCheck{
 			Name: "the port is open", TCP: netip.AddrPortFrom(i.Address, uint16(p.Host)).String(),
 			Interval: r.options.CheckInterval.String(), Timeout: r.options.CheckTimeout.String(),
-			DeregisterCriticalServiceAfter: fullEvery.String(),
+			DeregisterCriticalServiceAfter: criticalFor.String(),
 		},
 	}
 }

@@ -151,7 +151,7 @@ func fakeAgent(t *testing.T) agent {
 	return agent{url: server.URL, client: connect(t, server.URL), down: func(is bool) { e.mu.Lock(); e.down = is; e.mu.Unlock() }}
 }
 
-func registrar(t *testing.T, a agent) *consul.Registrar {
+func registrar(t *testing.T, a agent) *discovery.Keeper {
 	t.Helper()
 	r, err := consul.New(consul.Options{Address: a.url, Tags: func(service string) []string { return []string{"urlprefix-" + service + ".localhost/"} }})
 	if err != nil {
@@ -167,7 +167,7 @@ func instance(n int, ports ...discovery.Port) discovery.Instance {
 	}
 }
 
-func sync1(t *testing.T, r *consul.Registrar, cluster string, web ...discovery.Instance) {
+func sync1(t *testing.T, r *discovery.Keeper, cluster string, web ...discovery.Instance) {
 	t.Helper()
 	if err := r.SetDirectory(discovery.Directory{Cluster: cluster, Services: map[string][]discovery.Instance{"web": web}}); err != nil {
 		t.Fatal(err)

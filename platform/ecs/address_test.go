@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"plimsoll"
+	"plimsoll/discovery/mototest"
 	"plimsoll/platform/ecs"
 )
 
@@ -222,7 +223,7 @@ func runInstances(t *testing.T, endpoint string, count int) (ids []string) {
 }
 
 func TestMotosEC2TellsTheAddressesOfHosts(t *testing.T) {
-	endpoint := startMoto(t)
+	endpoint := mototest.Start(t)
 	reset(t, endpoint)
 	ids := runInstances(t, endpoint, 120)
 	seen := snapshot(t, behind{bridged(append(ids, "i-0123456789abcdef0")...), onward(t, endpoint)}.open(t, ecs.Options{}))

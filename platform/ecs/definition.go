@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -26,6 +27,7 @@ type definition struct {
 	essential  string                        // the first essential container's name
 	ports      []int                         // TCP container ports
 	hostPorts  []int                         // the fixed ones of the host, sorted
+	checked    time.Duration                 // the longest that a health check takes to tell; 0 without any
 }
 
 // readDefinitions gives the definitions of all services and tasks of a reading,
@@ -102,6 +104,7 @@ func newDefinition(t *types.TaskDefinition) (definition, error) {
 		if def.essential == "" && (c.Essential == nil || *c.Essential) {
 			def.essential = aws.ToString(c.Name)
 		}
+		def.checked = max(def.checked, checkTime(c.HealthCheck))
 		for _, p := range c.PortMappings {
 			if p.ContainerPort != nil && p.Protocol != types.TransportProtocolUdp {
 				def.ports = append(def.ports, int(*p.ContainerPort))
@@ -114,6 +117,22 @@ func newDefinition(t *types.TaskDefinition) (definition, error) {
 	slices.Sort(def.hostPorts)
 	def.hostPorts = slices.Compact(def.hostPorts)
 	return def, nil
+}
+
+// checkTime is how long a health check may take to tell of a new container, with
+// ECS's defaults; 0 without a check.
+func checkTime(h *types.HealthCheck) time.Duration {
+	if h == nil {
+		return 0
+	}
+	or := func(given *int32, otherwise int32) int32 {
+		if given == nil {
+			return otherwise
+		}
+		return *given
+	}
+	seconds := or(h.StartPeriod, 0) + or(h.Retries, 3)*(or(h.Interval, 30)+or(h.Timeout, 5))
+	return time.Duration(seconds) * time.Second
 }
 
 // gpus is how many GPUs a container requires.

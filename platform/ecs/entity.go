@@ -18,19 +18,36 @@ func service(s *types.Service, def definition) plimsoll.Service {
 		ARN: aws.ToString(s.ServiceArn), Name: aws.ToString(s.ServiceName),
 		TaskDefinition: aws.ToString(s.TaskDefinition),
 		Desired:        int(s.DesiredCount), Running: int(s.RunningCount), Pending: int(s.PendingCount),
-		Reserved:  def.reserved(nil),
-		Ports:     def.hostPorts,
-		Daemon:    s.SchedulingStrategy == types.SchedulingStrategyDaemon,
-		Deploying: len(s.Deployments) > 1,
-		Tags:      tagMap(s.Tags),
-		CreatedAt: aws.ToTime(s.CreatedAt),
+		Reserved:   def.reserved(nil),
+		Ports:      def.hostPorts,
+		Daemon:     s.SchedulingStrategy == types.SchedulingStrategyDaemon,
+		Registries: registries(s),
+		Deploying:  len(s.Deployments) > 1,
+		Tags:       tagMap(s.Tags),
+		CreatedAt:  aws.ToTime(s.CreatedAt),
 	}
+}
+
+// registries are the ARNs of where ECS registers a service's tasks.
+func registries(s *types.Service) (arns []string) {
+	for _, l := range s.LoadBalancers {
+		if l.TargetGroupArn != nil {
+			arns = append(arns, *l.TargetGroupArn)
+		}
+	}
+	for _, r := range s.ServiceRegistries {
+		if r.RegistryArn != nil {
+			arns = append(arns, *r.RegistryArn)
+		}
+	}
+	return arns
 }
 
 func isActive(s *types.Service) bool { return aws.ToString(s.Status) == "ACTIVE" }
 
-// task translates a task; address is that of its container instance, if known.
-func task(t *types.Task, def definition, address string) plimsoll.Task {
+// task translates a task as it was seen at a time; address is that of its container
+// instance, if known.
+func task(t *types.Task, def definition, address string, at time.Time) plimsoll.Task {
 	result := plimsoll.Task{
 		ARN: aws.ToString(t.TaskArn), Service: serviceOf(t),
 		TaskDefinition:    aws.ToString(t.TaskDefinitionArn),
@@ -41,6 +58,7 @@ func task(t *types.Task, def definition, address string) plimsoll.Task {
 		Reserved:          def.reserved(t.Overrides),
 		Ports:             def.hostPorts,
 		Released:          released(t),
+		Unwell:            unwell(t, def, at),
 		CreatedAt:         aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
 		StoppingAt: aws.ToTime(t.StoppingAt), StoppedAt: aws.ToTime(t.StoppedAt),
 		StopCode: string(t.StopCode), StoppedReason: aws.ToString(t.StoppedReason),
@@ -50,6 +68,19 @@ func task(t *types.Task, def definition, address string) plimsoll.Task {
 		result.Endpoints = endpoints(t, def, address)
 	}
 	return result
+}
+
+// unwell tells whether a task's health checks fail, or have not passed yet. Later
+// than they could take, UNKNOWN says that the agent does not tell, which is no
+// reason to take a task out of use.
+func unwell(t *types.Task, def definition, at time.Time) bool {
+	switch t.HealthStatus {
+	case types.HealthStatusUnhealthy:
+		return true
+	case types.HealthStatusUnknown:
+		return def.checked > 0 && at.Before(aws.ToTime(t.StartedAt).Add(def.checked))
+	}
+	return false
 }
 
 func released(t *types.Task) bool {

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -85,7 +86,7 @@ func TestWhereATaskIsReached(t *testing.T) {
 
 func TestAStoppedTaskIsReachedNowhere(t *testing.T) {
 	stopped := types.Task{LastStatus: aws.String("STOPPED"), Containers: []types.Container{bound(8080, 20001, "127.64.1.1")}}
-	if got := task(&stopped, definition{}, ""); len(got.Endpoints) > 0 {
+	if got := task(&stopped, definition{}, "", time.Time{}); len(got.Endpoints) > 0 {
 		t.Errorf("endpoints %v, want none", got.Endpoints)
 	}
 }
@@ -166,5 +167,42 @@ func TestTheServiceOfATask(t *testing.T) {
 		if got := serviceOf(&types.Task{Group: aws.String(group)}); got != want {
 			t.Errorf("group %q: service %q, want %q", group, got, want)
 		}
+	}
+}
+
+func TestATaskIsUnwellWhileItsCheckFailsOrHasNotPassedYet(t *testing.T) {
+	started := time.Unix(1_700_000_000, 0)
+	checked := types.ContainerDefinition{HealthCheck: &types.HealthCheck{Interval: aws.Int32(10), Retries: aws.Int32(2), StartPeriod: aws.Int32(30)}}
+	for name, c := range map[string]struct {
+		status    types.HealthStatus
+		container types.ContainerDefinition
+		after     time.Duration
+		want      bool
+	}{
+		"it passes":                     {types.HealthStatusHealthy, checked, time.Second, false},
+		"it fails":                      {types.HealthStatusUnhealthy, checked, time.Hour, true},
+		"it has not passed yet":         {types.HealthStatusUnknown, checked, 59 * time.Second, true},
+		"the agent does not tell":       {types.HealthStatusUnknown, checked, 61 * time.Second, false},
+		"there is no check":             {types.HealthStatusUnknown, types.ContainerDefinition{}, time.Second, false},
+		"nothing is said of its health": {"", checked, time.Second, false},
+	} {
+		def, err := newDefinition(&types.TaskDefinition{ContainerDefinitions: []types.ContainerDefinition{c.container}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := task(&types.Task{HealthStatus: c.status, StartedAt: &started, LastStatus: aws.String("RUNNING")}, def, "", started.Add(c.after))
+		if got.Unwell != c.want {
+			t.Errorf("%s: unwell %t", name, got.Unwell)
+		}
+	}
+}
+
+func TestAServiceNamesWhereECSRegistersItsTasks(t *testing.T) {
+	got := service(&types.Service{
+		LoadBalancers:     []types.LoadBalancer{{TargetGroupArn: aws.String("arn:group")}, {LoadBalancerName: aws.String("classic")}},
+		ServiceRegistries: []types.ServiceRegistry{{RegistryArn: aws.String("arn:registry")}},
+	}, definition{}).Registries
+	if diff := cmp.Diff([]string{"arn:group", "arn:registry"}, got); diff != "" {
+		t.Error(diff)
 	}
 }

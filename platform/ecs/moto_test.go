@@ -1,20 +1,14 @@
 package ecs_test
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"plimsoll"
+	"plimsoll/discovery/mototest"
 	"plimsoll/platform"
 	"plimsoll/platform/ecs"
 	"plimsoll/platform/platformtest"
@@ -23,7 +17,7 @@ import (
 // TestMotoPassesTheContract runs the contract against an ECS API that was
 // written by others.
 func TestMotoPassesTheContract(t *testing.T) {
-	endpoint := startMoto(t)
+	endpoint := mototest.Start(t)
 	const runsNothing = "moto_server starts no tasks for a service"
 	platformtest.Run(t, func(t *testing.T) platformtest.Harness {
 		reset(t, endpoint)
@@ -47,51 +41,6 @@ func TestMotoPassesTheContract(t *testing.T) {
 			},
 		}
 	})
-}
-
-// startMoto starts moto_server on a free port until the test ends.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("moto_server")
-	if err != nil {
-		t.Skipf("moto_server is not installed (pip install 'moto[server]'): %v", err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, _ := net.SplitHostPort(listener.Addr().String())
-	listener.Close() // moto_server takes a port, not a listener
-	var output strings.Builder
-	cmd := exec.Command(program, "-H", host, "-p", port)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// The program may be a shim with the server as its child: the group has both.
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
-	endpoint := "http://" + net.JoinHostPort(host, port)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
-		response, err := http.Get(endpoint + "/moto-api/data.json")
-		if err == nil {
-			_, _ = io.Copy(io.Discard, response.Body)
-			response.Body.Close()
-			return endpoint
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			_ = cmd.Wait()
-			t.Fatalf("moto_server does not answer at %s: %v\n%s", endpoint, err, output.String())
-		}
-	}
 }
 
 // reset makes moto forget everything.

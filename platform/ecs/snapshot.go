@@ -84,7 +84,7 @@ func (r *reading) cluster(name string) plimsoll.Cluster {
 			}
 			t = *replaced
 		}
-		one := task(&t, r.definitions[aws.ToString(t.TaskDefinitionArn)], r.addresses[aws.ToString(t.ContainerInstanceArn)])
+		one := task(&t, r.definitions[aws.ToString(t.TaskDefinitionArn)], r.addresses[aws.ToString(t.ContainerInstanceArn)], r.at)
 		one.ProtectedUntil, one.Protected = r.protection.until[arn]
 		result.Tasks = append(result.Tasks, one)
 	}

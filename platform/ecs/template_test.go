@@ -13,13 +13,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
+	"plimsoll/discovery/mototest"
 	"plimsoll/platform/ecs"
 )
 
 // A group at zero has no instance to look at: what it would launch is in the version
 // of the launch template that it names.
 func TestWhatAGroupAtZeroLaunchesIsReadFromItsLaunchTemplate(t *testing.T) {
-	endpoint := startMoto(t)
+	endpoint := mototest.Start(t)
 	reset(t, endpoint)
 	motoTemplate(t, endpoint, "fleet", "m5.large")
 	motoTemplate(t, endpoint, "fleet", "m5.xlarge") // version 2
