@@ -36,7 +36,7 @@ var rules = []rule{
 		"placement is pure, and shared by the engine and the decisions"},
 	{"platform/...", []string{"scale/...", "control/...", "engine/...", "router/...", "compose/...", "app/..."}, nil,
 		"an adapter carries out; the embedded engine is reached by its endpoint, as AWS is"},
-	{"control/...", []string{"engine/...", "router/...", "compose/...", "app/...", "api/...", "platform/ecs/...", "demand/sqs", "demand/router", "demand/cron", "demand/random", "demand/script", "demand/metricsapi", "demand/prometheus", "demand/postgresql", "demand/usage"}, nil,
+	{"control/...", []string{"engine/...", "router/...", "compose/...", "app/...", "api/...", "platform/ecs/...", "demand/sqs", "demand/router", "demand/cron", "demand/random", "demand/script", "demand/metricsapi", "demand/prometheus", "demand/postgresql", "demand/cloudwatch", "demand/usage"}, nil,
 		"the loop sees interfaces, never an adapter"},
 	{"engine", append([]string{"log", "log/slog", "sync", "scale/...", "control/...", "demand/...", "platform/...", "router/...", "compose/..."}, inputOutput...), nil,
 		"the state machine is deterministic and does no I/O"},

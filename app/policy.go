@@ -78,6 +78,8 @@ func trigger(t compose.Trigger) scale.Trigger {
 		out.Mode, out.Target, out.Unit = scale.Ratio, p.Value, usedUnit(p.Relative(), "CPU", "CPU units a task")
 	case *compose.Memory:
 		out.Mode, out.Target, out.Unit = scale.Ratio, p.Value, usedUnit(p.Relative(), "memory", "MiB a task")
+	case *compose.CloudWatch:
+		out.Target, out.Activation = p.TargetMetricValue, p.ActivationTargetMetricValue
 	case *compose.PostgreSQL:
 		out.Target, out.Activation = p.TargetQueryValue, p.ActivationTargetQueryValue
 	}

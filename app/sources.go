@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"plimsoll/compose"
 	"plimsoll/control"
 	"plimsoll/demand"
+	"plimsoll/demand/cloudwatch"
 	"plimsoll/demand/cron"
 	"plimsoll/demand/metricsapi"
 	"plimsoll/demand/postgresql"
@@ -91,6 +93,8 @@ func (m sources) source(s compose.Service, t compose.Trigger) (demand.Source, er
 		return m.used(s, demandusage.CPU, p.Value, reservedOf(p.Relative(), s.Reserved.CPU))
 	case *compose.Memory:
 		return m.used(s, demandusage.Memory, p.Value, reservedOf(p.Relative(), s.Reserved.Memory))
+	case *compose.CloudWatch:
+		return m.metric(p)
 	case *compose.PostgreSQL:
 		return postgresql.New(postgresql.Options{Connection: p.Connection, Query: p.Query})
 	}
@@ -170,6 +174,33 @@ func (m sources) queue(t compose.Trigger, p *compose.SQSQueue) (demand.Source, e
 		}
 	}
 	return sqs.New(o)
+}
+
+// metric is a metric elsewhere, which is reached as the environment says, or one of
+// the engine's own, by the engine's key.
+func (m sources) metric(p *compose.CloudWatch) (demand.Source, error) {
+	o := cloudwatch.Options{
+		Namespace: p.Namespace, MetricName: p.MetricName, Expression: p.Expression, Stat: p.MetricStat, Unit: p.MetricUnit,
+		Period: time.Duration(p.MetricStatPeriod) * time.Second, Window: time.Duration(p.MetricCollectionTime) * time.Second,
+		Offset: time.Duration(p.MetricEndTimeOffset) * time.Second,
+		Region: cmp.Or(p.AWSRegion, m.aws.Region), Endpoint: p.AWSEndpoint,
+	}
+	if p.IgnoreNullValues {
+		o.Null = &p.MinMetricValue
+	}
+	if names := p.DimensionName; names != "" {
+		values := strings.Split(p.DimensionValue, ";") // as many as the names
+		for i, name := range strings.Split(names, ";") {
+			o.Dimensions = append(o.Dimensions, cloudwatch.Dimension{Name: strings.TrimSpace(name), Value: strings.TrimSpace(values[i])})
+		}
+	}
+	if p.Engine() {
+		if m.aws.Endpoint == "" {
+			return nil, fmt.Errorf("awsEndpoint engine is the CloudWatch of Plimsoll's own engine, which runs with `plimsoll up` only; leave it out here")
+		}
+		o.Endpoint, o.Credentials = m.aws.Endpoint, m.aws.Credentials
+	}
+	return cloudwatch.New(o)
 }
 
 // arrivals hands on the notices of the engine's queues to the sources that

@@ -204,6 +204,45 @@ func (p *PostgreSQL) name() string {
 
 func (p *PostgreSQL) check(check) {}
 
+// Engine tells whether the metric is one of the engine's own CloudWatch.
+func (w *CloudWatch) Engine() bool { return w.AWSEndpoint == "engine" }
+
+func (w *CloudWatch) name() string {
+	if w.MetricName != "" {
+		return strings.TrimSpace(w.MetricName + " " + w.DimensionValue)
+	}
+	return w.Expression
+}
+
+func (w *CloudWatch) check(c check) {
+	if c.one("metricName", "expression") == "expression" {
+		for _, key := range []string{"namespace", "dimensionName", "dimensionValue", "metricStat", "metricUnit"} {
+			if c.has(key) {
+				c.key(key, "%s is for a metricName; an expression names its metrics itself", key)
+			}
+		}
+		if w.Engine() {
+			c.key("expression", "the engine's own CloudWatch computes no expressions; name a metric of it by namespace and metricName")
+		}
+	} else if w.MetricName != "" && w.Namespace == "" {
+		c.key("metricName", "namespace is missing; allowed: text, such as \"AWS/SQS\"")
+	}
+	if names, values := strings.Count(w.DimensionName, ";"), strings.Count(w.DimensionValue, ";"); names != values || c.has("dimensionName") != c.has("dimensionValue") {
+		c.key("dimensionValue", "dimensionName %q and dimensionValue %q are to have the same number of parts, with semicolons between them", w.DimensionName, w.DimensionValue)
+	}
+	if p := w.MetricStatPeriod; p%60 != 0 && p != 1 && p != 5 && p != 10 && p != 20 && p != 30 {
+		c.key("metricStatPeriod", "found %d, allowed: 1, 5, 10, 20, 30, or a multiple of 60", p)
+	} else if w.MetricCollectionTime%p != 0 {
+		c.key("metricCollectionTime", "found %d, allowed: a multiple of metricStatPeriod, which is %d", w.MetricCollectionTime, p)
+	}
+	if c.has("minMetricValue") && !w.IgnoreNullValues {
+		c.key("minMetricValue", "minMetricValue is the value where there is no datapoint; set ignoreNullValues: true with it, or remove it")
+	}
+	if !w.Engine() {
+		c.link("awsEndpoint", w.AWSEndpoint)
+	}
+}
+
 // uses tells whether a trigger follows what the tasks themselves use.
 func (t *Trigger) uses() bool { return t.Type == "cpu" || t.Type == "memory" }
 

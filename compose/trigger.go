@@ -20,7 +20,8 @@ type Trigger struct {
 	Steps       []Step        `yaml:"steps" jsonschema:"minItems=1" jsonschema_description:"A map from the reading to the count, in place of the target: from each break point on exactly so many tasks are wanted, and none below the first."`
 	DrainWithin time.Duration `yaml:"drainWithin" jsonschema:"minimum=1s,maximum=24h" jsonschema_description:"The time within which each piece of work is to be done, by the rate at which the tasks are seen to work. Until that is known, the target holds."`
 	// Parameters are those of the trigger's type: *Router, *SQSQueue, *Cron,
-	// *Random, *Script, *MetricsAPI, *Prometheus, *PostgreSQL, *CPU or *Memory.
+	// *Random, *Script, *MetricsAPI, *Prometheus, *PostgreSQL, *CloudWatch, *CPU
+	// or *Memory.
 	Parameters Parameters
 }
 
@@ -122,6 +123,27 @@ type PostgreSQL struct {
 	ActivationTargetQueryValue float64 `yaml:"activationTargetQueryValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
 }
 
+// CloudWatch follows the newest datapoint of a metric of CloudWatch, or of an
+// expression. One of MetricName and Expression is set.
+type CloudWatch struct {
+	Namespace                   string  `yaml:"namespace" jsonschema:"example=AWS/SQS" jsonschema_description:"The metric's namespace."`
+	MetricName                  string  `yaml:"metricName" jsonschema:"example=ApproximateNumberOfMessagesVisible" jsonschema_description:"The metric. Either this or expression."`
+	DimensionName               string  `yaml:"dimensionName" jsonschema:"example=QueueName" jsonschema_description:"The names of its dimensions, with semicolons between them."`
+	DimensionValue              string  `yaml:"dimensionValue" jsonschema:"example=jobs" jsonschema_description:"Their values, in the same order."`
+	Expression                  string  `yaml:"expression" jsonschema:"example=SELECT MAX(ApproximateNumberOfMessagesVisible) FROM \"AWS/SQS\"" jsonschema_description:"A Metrics Insights query, or metric math, that gives one series. The engine's own CloudWatch has none."`
+	TargetMetricValue           float64 `yaml:"targetMetricValue" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"Its value for each task."`
+	ActivationTargetMetricValue float64 `yaml:"activationTargetMetricValue" jsonschema:"default=0,minimum=0" jsonschema_description:"At or under it the demand counts as none, and the count may go to 0."`
+	MinMetricValue              float64 `yaml:"minMetricValue" jsonschema:"default=0,minimum=0" jsonschema_description:"The value where there is no datapoint, with ignoreNullValues."`
+	IgnoreNullValues            bool    `yaml:"ignoreNullValues" jsonschema:"default=false" jsonschema_description:"No datapoint counts as minMetricValue, as by KEDA's default; without it the demand is unknown then."`
+	MetricStat                  string  `yaml:"metricStat" jsonschema:"default=Average,pattern=^(Average|Sum|Minimum|Maximum|SampleCount|IQM|(p|tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[0-9(].*)$" words:"Average, Sum, Minimum, Maximum, SampleCount, or a percentile such as p99" jsonschema_description:"The statistic of a metric."`
+	MetricStatPeriod            int     `yaml:"metricStatPeriod" jsonschema:"default=300,minimum=1,maximum=86400" jsonschema_description:"The length of a datapoint, in seconds: 1, 5, 10, 20, 30, or a multiple of 60."`
+	MetricCollectionTime        int     `yaml:"metricCollectionTime" jsonschema:"default=300,minimum=1,maximum=86400" jsonschema_description:"How far back the newest datapoint may be, in seconds: a multiple of metricStatPeriod. Periods that are not over are not read."`
+	MetricEndTimeOffset         int     `yaml:"metricEndTimeOffset" jsonschema:"default=0,minimum=0,maximum=86400" jsonschema_description:"How long datapoints take to be whole, in seconds."`
+	MetricUnit                  string  `yaml:"metricUnit" jsonschema:"example=Count" jsonschema_description:"The unit whose samples count; without it all."`
+	AWSRegion                   string  `yaml:"awsRegion" jsonschema:"pattern=^[a-z]{2}(-[a-z]+)+-[0-9]$" words:"a region such as eu-central-1" jsonschema_description:"The metric's region; without it that of the environment."`
+	AWSEndpoint                 string  `yaml:"awsEndpoint" jsonschema:"pattern=^(engine|https?://.*)$" words:"engine, or a URL that begins with http:// or https://" jsonschema_description:"The endpoint of CloudWatch; without it that of the environment. engine is the engine's own, with plimsoll up."`
+}
+
 // CPU follows the CPU that the service's own tasks use, on average.
 type CPU struct {
 	MetricType string  `yaml:"metricType" jsonschema:"default=Utilization,enum=Utilization,enum=AverageValue" jsonschema_description:"Utilization: the value is in percent of what a task reserves. AverageValue: in CPU units; 1024 are one virtual CPU."`
@@ -161,6 +183,7 @@ func triggerTypes() []triggerType {
 		{"metrics-api", "Follows a number in the JSON answer of a URL.", 5 * time.Second, func() Parameters { return &MetricsAPI{} }},
 		{"prometheus", "Follows the result of a query to a Prometheus server.", 5 * time.Second, func() Parameters { return &Prometheus{} }},
 		{"postgresql", "Follows the number that a query of a PostgreSQL database gives.", 5 * time.Second, func() Parameters { return &PostgreSQL{} }},
+		{"aws-cloudwatch", "Follows the newest datapoint of a metric of Amazon CloudWatch, or of an expression.", 30 * time.Second, func() Parameters { return &CloudWatch{} }},
 		{"cpu", "Holds the CPU that the service's own tasks use, on average over those that run. It is measured every 5 to 15 s by the embedded engine. Such a trigger alone needs a min of 1, for at 0 tasks there is nothing to measure.", 5 * time.Second, func() Parameters { return &CPU{} }},
 		{"memory", "Holds the memory that the service's own tasks use, as cpu does.", 5 * time.Second, func() Parameters { return &Memory{} }},
 	}
@@ -178,8 +201,8 @@ func TriggerTypes() []string {
 // plannedTriggers are KEDA's names that mean something, and are not there yet.
 func plannedTriggers() []string {
 	return []string{
-		"aws-cloudwatch", "aws-dynamodb", "external", "external-push", "kafka", "mysql",
-		"nats-jetstream", "rabbitmq", "redis", "redis-streams",
+		"aws-dynamodb", "external", "external-push", "kafka", "mysql", "nats-jetstream",
+		"rabbitmq", "redis", "redis-streams",
 	}
 }
 

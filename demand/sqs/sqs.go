@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"plimsoll/demand"
+	"plimsoll/demand/amazon"
 )
 
 // Options make a Source. The keys in errors are those of the trigger.
@@ -65,11 +65,8 @@ func New(o Options) (*Source, error) {
 	if (o.QueueURL == "") == (o.Queue == "") {
 		return nil, fmt.Errorf("aws-sqs-queue: queueURL %q, queue %q: exactly one of them must be given", o.QueueURL, o.Queue)
 	}
-	if err := checkURL("queueURL", o.QueueURL); err != nil {
-		return nil, err
-	}
-	if err := checkURL("awsEndpoint", o.Endpoint); err != nil {
-		return nil, err
+	if err := errors.Join(amazon.CheckURL("queueURL", o.QueueURL), amazon.CheckURL("awsEndpoint", o.Endpoint)); err != nil {
+		return nil, fmt.Errorf("aws-sqs-queue: %w", err)
 	}
 	if o.Region == "" {
 		o.Region = regionOf(o.QueueURL)
@@ -77,7 +74,7 @@ func New(o Options) (*Source, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	cfg, err := awsConfig(o.Region, o.Credentials)
+	cfg, err := amazon.Config(o.Region, o.Credentials)
 	if err != nil {
 		return nil, fmt.Errorf("aws-sqs-queue: %w", err)
 	}
@@ -93,17 +90,6 @@ func New(o Options) (*Source, error) {
 	return s, nil
 }
 
-func checkURL(key, text string) error {
-	if text == "" {
-		return nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf(`aws-sqs-queue: %s %q: it must begin with "http://" or "https://" and name a host`, key, text)
-	}
-	return nil
-}
-
 // regionOf is the region in a host name such as sqs.eu-west-1.amazonaws.com.
 func regionOf(queueURL string) string {
 	u, err := url.Parse(queueURL)
@@ -115,30 +101,6 @@ func regionOf(queueURL string) string {
 		return parts[1]
 	}
 	return ""
-}
-
-// awsConfig leaves the environment and the user's AWS files alone when
-// everything is given.
-func awsConfig(region string, credentials aws.CredentialsProvider) (aws.Config, error) {
-	if region != "" && credentials != nil {
-		return aws.Config{Region: region, Credentials: credentials}, nil
-	}
-	var options []func(*config.LoadOptions) error
-	if region != "" {
-		options = append(options, config.WithRegion(region))
-	}
-	if credentials != nil {
-		options = append(options, config.WithCredentialsProvider(credentials))
-	}
-	// It reads files and the environment only, nothing to be cancelled.
-	cfg, err := config.LoadDefaultConfig(context.Background(), options...)
-	if err != nil {
-		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return aws.Config{}, fmt.Errorf("no AWS region: set awsRegion, AWS_REGION, or region in the AWS profile")
-	}
-	return cfg, nil
 }
 
 // Changed is Options.Changed.
