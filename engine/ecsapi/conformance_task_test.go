@@ -44,6 +44,7 @@ var definitionProbes = []probe{
 	{op: "ListTaskDefinitions", in: `{"familyPrefix":"web","status":"ACTIVE","sort":"DESC","maxResults":1}`, see: []string{"taskDefinitionArns.0=~web:2", "nextToken=*"}, keep: map[string]string{"next": "nextToken"}},
 	{op: "ListTaskDefinitions", in: `{"familyPrefix":"web","status":"ACTIVE","sort":"DESC","maxResults":1,"nextToken":"{next}"}`, see: []string{"taskDefinitionArns.0=~web:1", "nextToken="}},
 	{op: "ListTaskDefinitions", in: `{"maxResults":0}`, err: invalid, says: "maxResults"},
+	{op: "RegisterTaskDefinition", in: `{"family":"big","containerDefinitions":[{"name":"main","memory":64,"command":["` + strings.Repeat("x", 64<<10) + `"]}]}`, err: client, says: "65536"},
 	{op: "ListTaskDefinitions", in: `{"sort":"SIDEWAYS"}`, err: invalid, says: "SIDEWAYS"},
 	{op: "ListTaskDefinitionFamilies", in: `{"familyPrefix":"w","status":"ACTIVE","maxResults":10}`, see: []string{"families.#=1", "families.0=web"}},
 	{op: "ListTaskDefinitionFamilies", in: `{"maxResults":1}`, see: []string{"families.0=job"}, keep: map[string]string{"next": "nextToken"}},

@@ -16,6 +16,9 @@ import (
 	"plimsoll/place"
 )
 
+// maxDefinition is ECS's quota of a task definition's size.
+const maxDefinition = 64 << 10
+
 func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in *ecs.RegisterTaskDefinitionInput) (*ecs.RegisterTaskDefinitionOutput, error) {
 	if err := a.refuseBeyond(codeClient, in, a.able.known); err != nil {
 		return nil, err
@@ -33,6 +36,9 @@ func (a *api) registerTaskDefinition(ctx context.Context, call *awsapi.Call, in 
 	kept := kept(in, call.ARN)
 	if d.Raw, err = a.codec.Encode(&kept); err != nil {
 		return nil, err
+	}
+	if n := len(d.Raw); n > maxDefinition {
+		return nil, awsapi.Refuse(codeClient, "Actual length: '%d'. Max allowed length is '%d' bytes.", n, maxDefinition)
 	}
 	made, err := do[*engine.TaskDefinition](ctx, a.engine, engine.RegisterTaskDefinition{Definition: d})
 	if err != nil {
