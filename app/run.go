@@ -79,7 +79,10 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.State == "" && !o.DryRun {
 		o.Log.Warn("without --state nothing is remembered over a restart: no override, no rate that was learnt, and no release that has been counted (a released task that still shows is not counted again, and one that waited is not counted at all)")
 	}
-	o.Discovery.Register = !o.DryRun
+	if o.Discovery.Register = !o.DryRun; o.DryRun && o.Discovery.Consul != "" {
+		o.Log.Info("--dry-run changes nothing, in Consul neither: --consul is left out")
+		o.Discovery.Consul = ""
+	}
 	find, err := newFinder(o.Discovery, project, o.Cluster, o.State, 0, o.Log)
 	if err != nil {
 		return err

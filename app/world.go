@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,9 @@ type world struct {
 	parts    stack
 }
 
+// architectures are ECS's words for Go's.
+var architectures = map[string]string{"amd64": "x86_64", "arm64": "arm64"}
+
 // worldOptions are what a world is opened with.
 type worldOptions struct {
 	embeddedOptions
@@ -93,7 +97,7 @@ func openWorld(ctx context.Context, o worldOptions, ports runtimePorts) (_ *worl
 	w.daemon, err = daemon.Start(ctx, daemon.Options{
 		Machine: engine.New(engine.Config{
 			Region: o.region, Account: o.account, DeregistrationDelay: o.drainTime, TaskEnv: w.agent.TaskEnv,
-			Seed: cryptorand.Text(),
+			Seed: cryptorand.Text(), Architecture: architectures[goruntime.GOARCH],
 		}),
 		Store: log, Drain: o.drain, Outbox: ecsapi.NewOutbox(w.bus.Outbox, w.rules, o.log), Log: o.log,
 		Runtime: func(sink runtime.Sink) (runtime.Runtime, error) {

@@ -163,6 +163,7 @@ type CreateService struct {
 	HealthGrace      *time.Duration
 	PropagateTags    string // SERVICE, TASK_DEFINITION, or empty for none
 	ManagedTags      bool
+	CreatedBy        string // the ARN of who asks
 }
 
 // UpdateService gives *Service. Nil and empty fields stay as they are; lists

@@ -50,6 +50,10 @@ type CapacityProvider struct {
 // Scaling group. An instance without it serves every capacity provider.
 const AttributeGroup = "plimsoll.auto-scaling-group"
 
+// AttributeArchitecture is ECS's attribute of a container instance, and of the tasks
+// on it, that names its kind of processor.
+const AttributeArchitecture = "ecs.cpu-architecture"
+
 // Setting is an account setting. Principal is the ARN of the user or role that
 // it is of; empty: the account's default.
 type Setting struct {
@@ -178,6 +182,7 @@ type Service struct {
 	LaunchType     string            `json:",omitzero"`
 	Tags           map[string]string `json:",omitzero"`
 	CreatedAt      time.Time         `json:",omitzero"`
+	CreatedBy      string            `json:",omitzero"` // the ARN of a principal
 	// MinimumHealthyPercent and MaximumPercent bound a rolling deployment.
 	MinimumHealthyPercent int          `json:",omitzero"`
 	MaximumPercent        int          `json:",omitzero"`

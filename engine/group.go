@@ -374,9 +374,7 @@ func (m *Machine) join(instanceID string) {
 		Seq: n, Name: i.InstanceID, ARN: m.arn("container-instance", home.Name+"/"+m.hexID(n)), Cluster: home.Name,
 		EC2InstanceID: i.InstanceID, Address: m.freeAddress(), Zone: i.Zone, Status: plimsoll.InstanceActive,
 		Registered: g.Each, RegisteredAt: m.now, Agent: true,
-		Attributes: map[string]string{
-			"ecs.availability-zone": i.Zone, "ecs.os-type": "linux", "ecs.instance-type": g.Type, AttributeGroup: g.Name,
-		},
+		Attributes: merged(m.hostAttributes(i.Zone), map[string]string{"ecs.instance-type": g.Type, AttributeGroup: g.Name}),
 	}}
 	m.admit(made)
 	m.makeRoom(home, true, nil)

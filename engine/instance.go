@@ -83,10 +83,19 @@ func (m *Machine) registerHost(home *cluster, h HostSpec) *instance {
 		Seq: n, Name: h.Name, ARN: m.arn("container-instance", home.Name+"/"+id),
 		Cluster: home.Name, EC2InstanceID: "i-" + id[:17], Address: h.Address, Zone: h.Zone,
 		Status: plimsoll.InstanceActive, Registered: h.Resources, RegisteredAt: m.now,
-		Attributes: map[string]string{"ecs.availability-zone": h.Zone, "ecs.os-type": "linux"},
+		Attributes: m.hostAttributes(h.Zone),
 	}}
 	m.admit(i)
 	return i
+}
+
+// hostAttributes are those that every host of a zone has.
+func (m *Machine) hostAttributes(zone string) map[string]string {
+	attributes := map[string]string{"ecs.availability-zone": zone, "ecs.os-type": "linux"}
+	if m.cfg.Architecture != "" {
+		attributes[AttributeArchitecture] = m.cfg.Architecture
+	}
+	return attributes
 }
 
 // updateHost makes a host that stays be as it is asked for now. Its tasks keep

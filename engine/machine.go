@@ -11,6 +11,9 @@ import (
 type Config struct {
 	// Region and Account are in every ARN. Defaults: us-east-1, 123456789012.
 	Region, Account string
+	// Architecture is the hosts' ecs.cpu-architecture (x86_64, arm64); empty: they
+	// have no such attribute.
+	Architecture string
 	// StoppedKeep is how long a stopped task is kept, StoppedMax how many are.
 	// Defaults: 1 h, 1000. An INACTIVE service is kept for StoppedKeep too.
 	StoppedKeep time.Duration

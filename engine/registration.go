@@ -23,7 +23,7 @@ func (m *Machine) registerInstance(c RegisterInstance) (*ContainerInstance, *Err
 	if zone == "" {
 		zone = m.cfg.Region + "a"
 	}
-	attributes := merged(map[string]string{"ecs.os-type": "linux"}, c.Attributes, map[string]string{"ecs.availability-zone": zone})
+	attributes := merged(m.hostAttributes(zone), c.Attributes, map[string]string{"ecs.availability-zone": zone})
 	if c.ARN != "" {
 		i := m.findInstance(home, c.ARN)
 		if i == nil {

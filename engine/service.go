@@ -148,7 +148,7 @@ func (m *Machine) newlyMade(home *cluster, c CreateService) (*Service, *Error) {
 	made := &Service{
 		ARN: m.arn("service", home.Name+"/"+c.Name), Cluster: home.Name, Name: c.Name,
 		Status: statusActive, Desired: c.Desired, Priority: priority,
-		Tags: maps.Clone(c.Tags), CreatedAt: m.now,
+		Tags: maps.Clone(c.Tags), CreatedAt: m.now, CreatedBy: c.CreatedBy,
 		MinimumHealthyPercent: low, MaximumPercent: high, ClientToken: c.ClientToken, Raw: c.Raw,
 		Strategies: c.Strategies, Constraints: c.Constraints, Strategy: shares, Breaker: c.Breaker,
 		HealthGrace: c.HealthGrace, PropagateTags: c.PropagateTags, ManagedTags: c.ManagedTags,

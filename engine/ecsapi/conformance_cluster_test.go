@@ -65,6 +65,10 @@ var instanceProbes = []probe{
 	{op: "DescribeContainerInstances", in: `{"cluster":"default","containerInstances":["{host}","none"],"include":["TAGS"]}`, see: []string{
 		"containerInstances.0.status=ACTIVE", "containerInstances.0.agentConnected=true", "containerInstances.0.registeredResources.0.name=CPU",
 		"containerInstances.0.registeredResources.0.integerValue=1024", "containerInstances.0.remainingResources.1.integerValue=1024", "failures.0.reason=MISSING"}},
+	{op: "DescribeContainerInstances", in: `{"containerInstances":["{host}"],"include":["CONTAINER_INSTANCE_HEALTH"]}`, see: []string{
+		"containerInstances.0.healthStatus.overallStatus=INSUFFICIENT_DATA", "containerInstances.0.healthStatus.details.0.type=CONTAINER_RUNTIME"},
+		differs: "The health of a host's runtime is INSUFFICIENT_DATA: the engine does not measure it."},
+	{op: "ListContainerInstances", in: `{"filter":"attribute:ecs.cpu-architecture == x86_64"}`, see: []string{"containerInstanceArns.#=2"}},
 	{op: "DescribeContainerInstances", in: `{"containerInstances":[]}`, err: invalid, says: "empty"},
 	{op: "UpdateContainerInstancesState", in: `{"cluster":"default","containerInstances":["{host}","none"],"status":"DRAINING"}`,
 		see: []string{"containerInstances.0.status=DRAINING", "failures.0.reason=MISSING"}},

@@ -7,7 +7,7 @@ var serviceProbes = []probe{
 		`"tags":[{"key":"team","value":"x"}],"propagateTags":"SERVICE","enableECSManagedTags":true,"healthCheckGracePeriodSeconds":30,"availabilityZoneRebalancing":"DISABLED",` +
 		`"deploymentController":{"type":"ECS"},"deploymentConfiguration":{"strategy":"ROLLING","minimumHealthyPercent":50,"maximumPercent":150,"deploymentCircuitBreaker":{"enable":true,"rollback":true}},` +
 		`"placementStrategy":[{"type":"spread","field":"attribute:ecs.availability-zone"},{"type":"binpack","field":"memory"}],"placementConstraints":[{"type":"memberOf","expression":"attribute:ecs.os-type == linux"}]}`,
-		see: []string{"service.status=ACTIVE", "service.desiredCount=2", "service.deployments.0.rolloutState=IN_PROGRESS", "service.deploymentConfiguration.deploymentCircuitBreaker.rollback=true",
+		see: []string{"service.status=ACTIVE", "service.createdBy=~arn:aws:iam::", "service.desiredCount=2", "service.deployments.0.rolloutState=IN_PROGRESS", "service.deploymentConfiguration.deploymentCircuitBreaker.rollback=true",
 			"service.healthCheckGracePeriodSeconds=30", "service.propagateTags=SERVICE", "service.enableECSManagedTags=true", "service.placementStrategy.1.field=memory", "service.placementConstraints.0.type=memberOf"},
 		differs: "With the circuit breaker on, a deployment is completed when its tasks have run for 5 seconds, and a task that ends within a minute of its start counts as failed: a program that ends at once has been RUNNING too."},
 	{op: "CreateService", in: `{"serviceName":"web","taskDefinition":"web","desiredCount":2}`, err: invalid, says: "idempotent"},

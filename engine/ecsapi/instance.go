@@ -60,6 +60,7 @@ func (a *api) describeContainerInstances(_ context.Context, _ *awsapi.Call, in *
 	}
 	out := &ecs.DescribeContainerInstancesOutput{ContainerInstances: []types.ContainerInstance{}, Failures: []types.Failure{}}
 	withTags := slices.Contains(in.Include, types.ContainerInstanceFieldTags)
+	withHealth := slices.Contains(in.Include, types.ContainerInstanceFieldContainerInstanceHealth)
 	err := a.withCluster(in.Cluster, func(v engine.View, c *engine.Cluster) error {
 		ports := usedPorts(v, c.Name)
 		for _, name := range in.ContainerInstances {
@@ -68,11 +69,26 @@ func (a *api) describeContainerInstances(_ context.Context, _ *awsapi.Call, in *
 				out.Failures = append(out.Failures, missing(arnOf(v, "container-instance", c.Name, name)))
 				continue
 			}
-			out.ContainerInstances = append(out.ContainerInstances, a.instanceOut(v, i, ports[i.ARN], withTags))
+			described := a.instanceOut(v, i, ports[i.ARN], withTags)
+			if withHealth {
+				described.HealthStatus = a.health()
+			}
+			out.ContainerInstances = append(out.ContainerInstances, described)
 		}
 		return nil
 	})
 	return out, err
+}
+
+// health is what is known of how well the runtime of a host is: nothing that the
+// engine measures, which ECS has a word for.
+func (a *api) health() *types.ContainerInstanceHealthStatus {
+	return &types.ContainerInstanceHealthStatus{
+		OverallStatus: types.InstanceHealthCheckStateInsufficientData,
+		Details: []types.InstanceHealthCheckResult{{
+			Type: types.InstanceHealthCheckTypeContainerRuntime, Status: types.InstanceHealthCheckStateInsufficientData, LastUpdated: of(a.now()),
+		}},
+	}
 }
 
 func (a *api) updateContainerInstancesState(ctx context.Context, _ *awsapi.Call, in *ecs.UpdateContainerInstancesStateInput) (*ecs.UpdateContainerInstancesStateOutput, error) {

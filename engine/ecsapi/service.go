@@ -27,7 +27,7 @@ var updateServiceKnown = set("cluster", "service", "taskDefinition", "desiredCou
 	"deploymentConfiguration.strategy", "deploymentConfiguration.deploymentCircuitBreaker", "availabilityZoneRebalancing",
 	"placementConstraints", "capacityProviderStrategy", "enableECSManagedTags", "healthCheckGracePeriodSeconds")
 
-func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateServiceInput) (*ecs.CreateServiceOutput, error) {
+func (a *api) createService(ctx context.Context, call *awsapi.Call, in *ecs.CreateServiceInput) (*ecs.CreateServiceOutput, error) {
 	if err := a.refuseBeyond(codeInvalid, in, createServiceKnown); err != nil {
 		return nil, err
 	}
@@ -65,6 +65,7 @@ func (a *api) createService(ctx context.Context, _ *awsapi.Call, in *ecs.CreateS
 		Scheduling: string(in.SchedulingStrategy), Strategies: strategiesIn(in.PlacementStrategy),
 		Constraints: constraintsIn(in.PlacementConstraints), ProviderStrategy: sharesIn(in.CapacityProviderStrategy),
 		HealthGrace: grace, PropagateTags: propagate, ManagedTags: in.EnableECSManagedTags,
+		CreatedBy: call.ARN,
 	}
 	c.MinimumHealthyPercent, c.MaximumPercent = percents(in.DeploymentConfiguration)
 	if b := breakerIn(in.DeploymentConfiguration); b != nil {
@@ -290,7 +291,7 @@ func (a *api) serviceOut(v engine.View, s *engine.Service, withTags bool) (types
 	out.ClusterArn = of(arnOf(v, "cluster", "", s.Cluster))
 	out.TaskDefinition, out.LaunchType = &s.TaskDefinition, types.LaunchType(s.LaunchType)
 	out.DesiredCount, out.RunningCount, out.PendingCount = int32(s.Desired), int32(running), int32(pending)
-	out.CreatedAt = &s.CreatedAt
+	out.CreatedAt, out.CreatedBy = &s.CreatedAt, optional(s.CreatedBy)
 	out.SchedulingStrategy, out.PropagateTags = types.SchedulingStrategyReplica, types.PropagateTagsNone
 	if s.Scheduling != "" {
 		out.SchedulingStrategy = types.SchedulingStrategy(s.Scheduling)

@@ -129,7 +129,7 @@ func startEngine(t testing.TB, s *stand, run func(runtime.Sink) (runtime.Runtime
 		t.Fatal(err)
 	}
 	d, err := daemon.Start(t.Context(), daemon.Options{
-		Machine: engine.New(engine.Config{Region: region, Account: account, TaskEnv: s.agent.TaskEnv}),
+		Machine: engine.New(engine.Config{Region: region, Account: account, TaskEnv: s.agent.TaskEnv, Architecture: "x86_64"}),
 		Store:   log,
 		Runtime: run,
 	})

@@ -151,6 +151,11 @@ func taskOut(v engine.View, t *engine.Task, withTags bool) types.Task {
 		Containers: make([]types.Container, 0, len(t.Containers)),
 	}
 	out.CapacityProviderName = optional(t.CapacityProvider)
+	if i, ok := v.Instance(t.Cluster, t.ContainerInstance); ok {
+		if architecture := i.Attributes[engine.AttributeArchitecture]; architecture != "" {
+			out.Attributes = append(out.Attributes, types.Attribute{Name: of(engine.AttributeArchitecture), Value: &architecture})
+		}
+	}
 	if !t.PlacedAt.IsZero() {
 		out.Connectivity, out.ConnectivityAt = types.ConnectivityConnected, moment(t.PlacedAt)
 	}
