@@ -70,6 +70,8 @@ var rules = []rule{
 	{"worker/...", []string{"engine/...", "control/...", "scale/...", "platform/...", "demand/...", "compose/...", "router/...", "app/...", "api/..."}, nil,
 		"a worker meets the platform and the queue over the wire alone, as on ECS"},
 	{"worker", []string{"github.com/aws/..."}, nil, "the queue is a seam; SQS is a leaf"},
+	{"mototest", []string{"demand/...", "discovery/...", "scale/...", "platform/...", "control/...", "compose/...", "engine/...", "router/...", "app/...", "api/...", "worker/..."}, nil,
+		"a peer for tests is a program that others wrote"},
 	{"objects/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "compose/...", "app/...", "worker/...", "net/http"}, nil,
 		"files are told of as values; who sends them where is none of their business"},
 	{"sim/...", []string{"app/...", "api/...", "router/...", "compose/...", "net", "net/http", "os", "os/exec", "sync", "log/slog", "math/rand"}, nil,

@@ -3,14 +3,14 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 
 	"plimsoll/compose"
+	"plimsoll/demand/amazon"
+	"plimsoll/discovery"
 	"plimsoll/discovery/cloudmap"
 	"plimsoll/discovery/targetgroup"
 )
@@ -19,17 +19,17 @@ import (
 // the environment says, and is not asked before there is something to register;
 // dir is where it is kept what was registered; empty: nowhere.
 func (f *finder) registries(dir string) {
-	var maps []cloudmap.Place
-	var groups []targetgroup.Place
+	var maps []discovery.Place
+	var groups []discovery.Place
 	inMaps, inGroups := map[string]bool{}, map[string]bool{}
 	for _, s := range f.project.Services {
 		for _, one := range s.Scaling.AllRegisters() {
 			if one.CloudMap != "" {
-				maps = append(maps, cloudmap.Place{Service: s.Name, In: one.CloudMap, Port: one.Port})
+				maps = append(maps, discovery.Place{Service: s.Name, In: one.CloudMap, Port: one.Port})
 				inMaps[s.Name] = true
 			}
 			if one.TargetGroup != "" {
-				groups = append(groups, targetgroup.Place{Service: s.Name, In: one.TargetGroup, Port: one.Port})
+				groups = append(groups, discovery.Place{Service: s.Name, In: one.TargetGroup, Port: one.Port})
 				inGroups[s.Name] = true
 			}
 		}
@@ -60,16 +60,7 @@ func registers(project *compose.Project) bool {
 }
 
 // environmentAWS is how the AWS environment says that AWS is reached.
-func environmentAWS(ctx context.Context) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
-	if err == nil && cfg.Region == "" {
-		err = errors.New("no AWS region: set AWS_REGION, or region in the AWS profile")
-	}
-	if err != nil {
-		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
-	}
-	return cfg, nil
-}
+func environmentAWS(context.Context) (aws.Config, error) { return amazon.Config("", nil) }
 
 // ledgerName is the file of the targets that were registered.
 const ledgerName = "targets.json"

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -98,24 +97,6 @@ func (d *directories) leftAt(id string) time.Time {
 	return d.left[id]
 }
 
-// guarded is a buffer for two.
-type guarded struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (g *guarded) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.text.Write(p)
-}
-
-func (g *guarded) String() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.text.String()
-}
-
 const registeredShop = `
 name: default
 services:
@@ -150,7 +131,7 @@ func TestARunTellsDNSConsulAndCloudMapWhereTheTasksAre(t *testing.T) {
 	s.must(os.WriteFile(file, []byte(registeredShop), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	var out guarded
+	var out output
 	go func() {
 		ended <- app.Run(ctx, app.RunOptions{
 			Platform: "ecs", Cluster: "default", File: file, Out: &out, Log: slog.New(slog.DiscardHandler),

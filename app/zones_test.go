@@ -71,7 +71,7 @@ func inNamespace(t *testing.T) bool {
 	}
 	t.Logf("inside:\n%s", out)
 	if bytes.Contains(out, []byte("--- SKIP")) {
-		t.Skip("inside")
+		t.Skipf("it was skipped in the namespace: %s", out)
 	}
 	return false
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,8 +18,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"plimsoll/mototest"
 )
 
 const (
@@ -238,33 +239,12 @@ func (c *wireClient) must(b *testing.B, operation, body string, into any) {
 // startMoto starts moto_server on a free port; nil where it is not installed.
 func startMoto(b *testing.B) *wireClient {
 	b.Helper()
-	path, err := exec.LookPath("moto_server")
-	if err != nil {
+	if _, err := exec.LookPath("moto_server"); err != nil {
 		b.Log("moto_server is not installed: no comparison (pip install 'moto[server]')")
 		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	cmd := exec.Command(path, "-H", "127.0.0.1", "-p", strconv.Itoa(port))
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	c := &wireClient{
-		url: "http://127.0.0.1:" + strconv.Itoa(port), region: "us-east-1",
+	return &wireClient{
+		url: mototest.Start(b), region: "us-east-1",
 		keys: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		err := c.call("ListQueues", "{}", nil)
-		if err == nil {
-			return c
-		}
-		if time.Now().After(end) {
-			b.Fatalf("moto_server did not answer within a minute: %v", err)
-		}
 	}
 }

@@ -19,6 +19,17 @@ const (
 	lastRetry   = 30 * time.Second
 )
 
+// Place is where in a registry a service's tasks are kept.
+type Place struct {
+	Service string
+	// In names the registry's own thing: a service of Cloud Map by its id (srv-…), its
+	// ARN, or its name and its namespace's (web.shop.local); a target group by its ARN
+	// or name.
+	In string
+	// Port is the container port; 0 is the service's own.
+	Port int
+}
+
 // Registry is a directory that somebody else keeps, in which the instances are
 // registered.
 type Registry interface {

@@ -30,7 +30,7 @@ func Config(region string, credentials aws.CredentialsProvider) (aws.Config, err
 		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return aws.Config{}, fmt.Errorf("no AWS region: set awsRegion, AWS_REGION, or region in the AWS profile")
+		return aws.Config{}, fmt.Errorf("no AWS region: set AWS_REGION, region in the AWS profile, or a trigger's awsRegion")
 	}
 	return cfg, nil
 }

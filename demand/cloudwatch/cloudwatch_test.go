@@ -15,10 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/smithy-go/transport/http/protocol/awsquery"
 
-	"plimsoll/demand/amazon/amazontest"
 	"plimsoll/demand/cloudwatch"
 	"plimsoll/engine/awsapi"
 	enginecw "plimsoll/engine/cloudwatch"
+	"plimsoll/mototest"
 )
 
 const region = "us-east-1"
@@ -62,7 +62,7 @@ func TestAMetricOfTheEmbeddedEngineIsRead(t *testing.T) {
 	readsAMetric(t, serve(t, enginecw.Service(enginecw.NewStore(0), nil)))
 }
 
-func TestAMetricOfMotoIsRead(t *testing.T) { readsAMetric(t, amazontest.Moto(t)) }
+func TestAMetricOfMotoIsRead(t *testing.T) { readsAMetric(t, mototest.Start(t)) }
 
 // readsAMetric puts three minutes and reads them as time goes by.
 func readsAMetric(t *testing.T, endpoint string) {

@@ -7,12 +7,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"plimsoll/demand/amazon/amazontest"
 	"plimsoll/demand/sqs"
+	"plimsoll/mototest"
 )
 
 // TestAQueueOfMotoIsRead reads a queue of an SQS API that was written by others.
-func TestAQueueOfMotoIsRead(t *testing.T) { readsAQueue(t, amazontest.Moto(t)) }
+func TestAQueueOfMotoIsRead(t *testing.T) { readsAQueue(t, mototest.Start(t)) }
 
 // readsAQueue follows a queue at an endpoint through the life of its messages.
 func readsAQueue(t *testing.T, endpoint string) {

@@ -36,19 +36,9 @@ const (
 	atOnce = 8
 )
 
-// Place is a service of Cloud Map that a service's tasks are registered in.
-type Place struct {
-	Service string
-	// In is the service of Cloud Map: its id (srv-…), its ARN, or its name and its
-	// namespace's (web.shop.local).
-	In string
-	// Port is the container port; 0 is the service's own.
-	Port int
-}
-
 // Options make the keeper of the instances.
 type Options struct {
-	Places []Place
+	Places []discovery.Place
 	// Config is how AWS is reached; it is asked for at the first comparison.
 	Config func(context.Context) (aws.Config, error)
 	Log    *slog.Logger
@@ -57,7 +47,7 @@ type Options struct {
 // registry is Cloud Map as a Keeper sees it.
 type registry struct {
 	config func(context.Context) (aws.Config, error)
-	places map[string][]Place // by In
+	places map[string][]discovery.Place // by In
 
 	mu       sync.Mutex
 	client   *servicediscovery.Client
@@ -72,7 +62,7 @@ type instance struct{ in, id string }
 // New gives the keeper of the instances. It makes no call.
 func New(o Options) *discovery.Keeper {
 	r := &registry{
-		config: o.Config, places: map[string][]Place{}, services: map[string]service{},
+		config: o.Config, places: map[string][]discovery.Place{}, services: map[string]service{},
 		pending: map[instance]*operation{}, leaving: map[string][]*operation{},
 	}
 	for _, p := range o.Places {
@@ -187,7 +177,7 @@ func (r *registry) own(ctx context.Context, api *servicediscovery.Client, s serv
 
 // entries are the instances that there should be in a service of Cloud Map, by id,
 // with their attributes.
-func entries(in string, places []Place, d discovery.Directory) (map[string]map[string]string, error) {
+func entries(in string, places []discovery.Place, d discovery.Directory) (map[string]map[string]string, error) {
 	out := map[string]map[string]string{}
 	var problem error
 	for _, p := range places {

@@ -21,7 +21,7 @@ import (
 
 	"plimsoll/discovery"
 	"plimsoll/discovery/cloudmap"
-	"plimsoll/discovery/mototest"
+	"plimsoll/mototest"
 )
 
 // cloud is what the tests ask of Cloud Map, real or not: a service web in the
@@ -71,7 +71,7 @@ func clouds(t *testing.T, test func(t *testing.T, c cloud)) {
 // keeper registers the tasks of web in the service.
 func (c cloud) keeper(in string) *discovery.Keeper {
 	return cloudmap.New(cloudmap.Options{
-		Places: []cloudmap.Place{{Service: "web", In: in, Port: 8080}},
+		Places: []discovery.Place{{Service: "web", In: in, Port: 8080}},
 		Config: func(context.Context) (aws.Config, error) { return c.config, nil },
 	})
 }
@@ -253,7 +253,7 @@ func TestWhereECSRegistersItselfNothingIsDone(t *testing.T) {
 func TestAnUnknownServiceIsNamedWithTheWayOutAndStopsNoOther(t *testing.T) {
 	c := fakeCloud(t)
 	k := cloudmap.New(cloudmap.Options{
-		Places: []cloudmap.Place{{Service: "web", In: "wbe.shop.local", Port: 8080}, {Service: "web", In: c.service, Port: 9090}},
+		Places: []discovery.Place{{Service: "web", In: "wbe.shop.local", Port: 8080}, {Service: "web", In: c.service, Port: 9090}},
 		Config: func(context.Context) (aws.Config, error) { return c.config, nil },
 	})
 	if err := k.SetDirectory(shop(task(1))); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"plimsoll/discovery"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (r *registry) find(ctx context.Context, api *elb.Client, in string) (group,
 }
 
 // forget has a group that is gone looked for anew.
-func (r *registry) forget(arn string, places []Place) {
+func (r *registry) forget(arn string, places []discovery.Place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range places {

@@ -23,18 +23,9 @@ import (
 // syncTimeout bounds one comparison of all groups.
 const syncTimeout = 30 * time.Second
 
-// Place is a target group that a service's tasks are registered in.
-type Place struct {
-	Service string
-	// In is the target group's ARN or name.
-	In string
-	// Port is the container port; 0 is the service's own.
-	Port int
-}
-
 // Options make the keeper of the targets.
 type Options struct {
-	Places []Place
+	Places []discovery.Place
 	// Config is how AWS is reached; it is asked for at the first comparison.
 	Config func(context.Context) (aws.Config, error)
 	// Ledger keeps what was registered over a restart; nil: nothing does.
@@ -45,7 +36,7 @@ type Options struct {
 // registry is the target groups as a Keeper sees them.
 type registry struct {
 	config func(context.Context) (aws.Config, error)
-	places []Place
+	places []discovery.Place
 	ledger Ledger
 
 	mu      sync.Mutex
@@ -101,7 +92,7 @@ func (r *registry) Sync(ctx context.Context, d discovery.Directory) (settled boo
 		return false, err
 	}
 	var problems []error
-	named := map[string][]Place{} // by the group's ARN
+	named := map[string][]discovery.Place{} // by the group's ARN
 	for _, p := range r.places {
 		g, err := r.find(ctx, api, p.In)
 		if err != nil {
@@ -115,7 +106,7 @@ func (r *registry) Sync(ctx context.Context, d discovery.Directory) (settled boo
 		// any of them.
 		for _, arn := range r.groupsOwned() {
 			if named[arn] == nil {
-				named[arn] = []Place{}
+				named[arn] = []discovery.Place{}
 			}
 		}
 	}
@@ -128,7 +119,7 @@ func (r *registry) Sync(ctx context.Context, d discovery.Directory) (settled boo
 }
 
 // syncOne makes the targets of one group be what they should be.
-func (r *registry) syncOne(ctx context.Context, api *elb.Client, arn string, places []Place, d discovery.Directory) error {
+func (r *registry) syncOne(ctx context.Context, api *elb.Client, arn string, places []discovery.Place, d discovery.Directory) error {
 	for _, p := range places {
 		if slices.Contains(d.Kept[p.Service], arn) {
 			return fmt.Errorf("ECS registers the tasks of service %q there itself (loadBalancers); take targetGroup out of the file, or the load balancer out of the ECS service", p.Service)
@@ -174,7 +165,7 @@ func (r *registry) syncOne(ctx context.Context, api *elb.Client, arn string, pla
 }
 
 // targets are those that there should be in a group, with their tasks.
-func (r *registry) targets(places []Place, d discovery.Directory) (map[target]string, error) {
+func (r *registry) targets(places []discovery.Place, d discovery.Directory) (map[target]string, error) {
 	out := map[target]string{}
 	var problem error
 	for _, p := range places {

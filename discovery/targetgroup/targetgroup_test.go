@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"plimsoll/discovery"
-	"plimsoll/discovery/mototest"
 	"plimsoll/discovery/targetgroup"
+	"plimsoll/mototest"
 )
 
 // balancer is what the tests ask of Elastic Load Balancing, real or not: a target
@@ -118,7 +118,7 @@ func (m *memory) Save(text []byte) error {
 func (b balancer) keeper(ledger targetgroup.Ledger, in ...string) *discovery.Keeper {
 	o := targetgroup.Options{Config: func(context.Context) (aws.Config, error) { return b.config, nil }, Ledger: ledger}
 	for _, name := range in {
-		o.Places = append(o.Places, targetgroup.Place{Service: "web", In: name, Port: 8080})
+		o.Places = append(o.Places, discovery.Place{Service: "web", In: name, Port: 8080})
 	}
 	return targetgroup.New(o)
 }

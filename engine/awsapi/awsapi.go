@@ -177,6 +177,11 @@ func (a *API) refusal(req *request, id string, err error) *Error {
 	}
 	a.log.Error("a request to the AWS endpoint went wrong",
 		"operation", req.name, "request", id, "error", err)
+	return internalFailure(err)
+}
+
+// internalFailure is what a fault of the engine's own is answered with.
+func internalFailure(err error) *Error {
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}
 }
 

@@ -121,9 +121,7 @@ func (p cborProtocol) write(w http.ResponseWriter, req *request, id string, out 
 		body, err = cborEncoding.Marshal(tree)
 	}
 	if err != nil {
-		p.writeError(w, req, id, &Error{
-			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,
-		})
+		p.writeError(w, req, id, internalFailure(err))
 		return
 	}
 	p.send(w, http.StatusOK, body)

@@ -34,9 +34,7 @@ func (p jsonProtocol) write(w http.ResponseWriter, req *request, id string, out 
 		*buffer = body[:0]
 	}
 	if err != nil {
-		p.writeError(w, req, id, &Error{
-			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,
-		})
+		p.writeError(w, req, id, internalFailure(err))
 		return
 	}
 	p.send(w, http.StatusOK, body)

@@ -32,9 +32,7 @@ func (queryProtocol) decode(req *request, call *Call, into any) error {
 func (p queryProtocol) write(w http.ResponseWriter, req *request, id string, out any) {
 	var b, members bytes.Buffer
 	if err := req.service.Codec.writeXML(&members, nil, reflect.ValueOf(out)); err != nil {
-		p.writeError(w, req, id, &Error{
-			Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError,
-		})
+		p.writeError(w, req, id, internalFailure(err))
 		return
 	}
 	fmt.Fprintf(&b, `<%sResponse xmlns="%s">`, req.name, req.service.Namespace)

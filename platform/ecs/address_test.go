@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"plimsoll"
-	"plimsoll/discovery/mototest"
+	"plimsoll/mototest"
 	"plimsoll/platform/ecs"
 )
 

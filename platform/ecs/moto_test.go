@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"plimsoll"
-	"plimsoll/discovery/mototest"
+	"plimsoll/mototest"
 	"plimsoll/platform"
 	"plimsoll/platform/ecs"
 	"plimsoll/platform/platformtest"

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 
-	"plimsoll/discovery/mototest"
+	"plimsoll/mototest"
 	"plimsoll/platform/ecs"
 )
 

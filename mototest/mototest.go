@@ -1,5 +1,5 @@
 // Package mototest starts moto_server, an AWS that was written by others, for tests
-// of clients of AWS.
+// of clients of AWS and for comparison. It must not import any other part.
 package mototest
 
 import (
@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,11 +36,12 @@ func Start(t testing.TB) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		// The program may be a shim with the server as its child: the group has both.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	})
+	t.Cleanup(stop)
 	endpoint := "http://" + net.JoinHostPort(host, port)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -53,8 +55,7 @@ func Start(t testing.TB) string {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			_ = cmd.Wait()
+			stop()
 			t.Fatalf("moto_server does not answer at %s: %v\n%s", endpoint, err, output.String())
 		}
 	}
