@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 
 // directories are a Cloud Map with one service, srv-1, and a Consul agent.
 type directories struct {
-	url string
+	url   string
+	calls atomic.Int64
 
 	mu        sync.Mutex
 	instances map[string]map[string]string // Cloud Map's, by id
@@ -43,6 +45,7 @@ func newDirectories(t *testing.T) *directories {
 }
 
 func (d *directories) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.calls.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var in struct {
@@ -106,67 +109,94 @@ services:
     x-plimsoll: {min: 1, max: 1, register: {cloudMap: srv-1}}
 `
 
-func TestARunTellsDNSConsulAndCloudMapWhereTheTasksAre(t *testing.T) {
+// registeredRun is a run of registeredShop, whose task is running.
+type registeredRun struct {
+	*engineStand
+	api  *ecs.Client
+	told *directories
+	out  *output
+	stop func() // and wait for the end
+}
+
+func runRegistered(t *testing.T, dry bool) *registeredRun {
+	t.Helper()
 	s := newEngine(t, t.TempDir())
 	c := s.config("us-east-1")
 	keys, err := c.Credentials.Retrieve(t.Context())
 	s.must(err)
-	told := newDirectories(t)
+	r := &registeredRun{engineStand: s, api: ecs.NewFromConfig(c), told: newDirectories(t), out: &output{}}
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_ENDPOINT_URL_SERVICEDISCOVERY": told.url, "AWS_REGION": c.Region,
+		"AWS_ENDPOINT_URL": s.url, "AWS_ENDPOINT_URL_SERVICEDISCOVERY": r.told.url, "AWS_REGION": c.Region,
 		"AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
 	} {
 		t.Setenv(name, value)
 	}
-	api := ecs.NewFromConfig(c)
-	_, err = api.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+	_, err = r.api.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
 		Family: aws.String("web"), ContainerDefinitions: []types.ContainerDefinition{{
 			Name: aws.String("web"), Image: aws.String("busybox"), Memory: aws.Int32(64), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
 		}},
 	})
 	s.must(err)
-	_, err = api.CreateService(t.Context(), &ecs.CreateServiceInput{ServiceName: aws.String("web"), TaskDefinition: aws.String("web"), DesiredCount: aws.Int32(1)})
+	_, err = r.api.CreateService(t.Context(), &ecs.CreateServiceInput{ServiceName: aws.String("web"), TaskDefinition: aws.String("web"), DesiredCount: aws.Int32(1)})
 	s.must(err)
 	file := filepath.Join(t.TempDir(), "compose.yaml")
 	s.must(os.WriteFile(file, []byte(registeredShop), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	var out output
 	go func() {
 		ended <- app.Run(ctx, app.RunOptions{
-			Platform: "ecs", Cluster: "default", File: file, Out: &out, Log: slog.New(slog.DiscardHandler),
-			Discovery: app.DiscoveryOptions{DNS: "127.0.0.1:0", Consul: told.url},
+			Platform: "ecs", Cluster: "default", File: file, Out: r.out, Log: slog.New(slog.DiscardHandler), DryRun: dry,
+			Discovery: app.DiscoveryOptions{DNS: "127.0.0.1:0", Consul: r.told.url},
 		})
 	}()
-	defer func() {
+	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
-	await := func(what string, so func() bool) {
-		t.Helper()
-		for range 300 {
-			if so() {
-				return
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		t.Fatalf("%s: not within 30 s; Cloud Map has %q\n%s", what, told.ids(), out.String())
-	}
-	await("the task is in Cloud Map", func() bool { return len(told.ids()) == 1 })
-	first := told.ids()[0]
-	id := strings.TrimSuffix(strings.TrimPrefix(first, "plimsoll-"), "-8080")
-	await("the task is in Consul", func() bool { return told.inConsul("plimsoll:default:web:" + id + ":8080") })
-	await("the task is in DNS", func() bool {
-		_, rest, _ := strings.Cut(out.String(), "DNS           ")
-		address, _, _ := strings.Cut(rest, " ")
-		q := new(dns.Msg).SetQuestion("_web._tcp.default.plimsoll.internal.", dns.TypeSRV)
-		reply, err := dns.Exchange(q, address)
-		return err == nil && len(reply.Answer) == 1
 	})
-	_, err = api.StopTask(t.Context(), &ecs.StopTaskInput{Task: &id})
-	s.must(err)
-	await("the stopped task is out of Cloud Map", func() bool { return !told.leftAt(first).IsZero() })
-	await("the next one is in", func() bool { return len(told.ids()) == 1 && told.ids()[0] != first })
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *registeredRun) await(what string, so func() bool) {
+	r.t.Helper()
+	for range 300 {
+		if so() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.t.Fatalf("%s: not within 30 s; Cloud Map has %q\n%s", what, r.told.ids(), r.out)
+}
+
+// inDNS tells whether DNS names the task.
+func (r *registeredRun) inDNS() bool {
+	_, rest, _ := strings.Cut(r.out.String(), "DNS           ")
+	address, _, _ := strings.Cut(rest, " ")
+	q := new(dns.Msg).SetQuestion("_web._tcp.default.plimsoll.internal.", dns.TypeSRV)
+	reply, err := dns.Exchange(q, address)
+	return err == nil && len(reply.Answer) == 1
+}
+
+func TestARunTellsDNSConsulAndCloudMapWhereTheTasksAre(t *testing.T) {
+	r := runRegistered(t, false)
+	r.await("the task is in Cloud Map", func() bool { return len(r.told.ids()) == 1 })
+	first := r.told.ids()[0]
+	id := strings.TrimSuffix(strings.TrimPrefix(first, "plimsoll-"), "-8080")
+	r.await("the task is in Consul", func() bool { return r.told.inConsul("plimsoll:default:web:" + id + ":8080") })
+	r.await("the task is in DNS", r.inDNS)
+	_, err := r.api.StopTask(t.Context(), &ecs.StopTaskInput{Task: &id})
+	r.must(err)
+	r.await("the stopped task is out of Cloud Map", func() bool { return !r.told.leftAt(first).IsZero() })
+	r.await("the next one is in", func() bool { return len(r.told.ids()) == 1 && r.told.ids()[0] != first })
+}
+
+func TestADryRunRegistersNothing(t *testing.T) {
+	r := runRegistered(t, true)
+	r.await("the task is in DNS", r.inDNS)
+	r.stop()
+	if n := r.told.calls.Load(); n > 0 {
+		t.Errorf("Consul and Cloud Map got %d calls", n)
+	}
 }
