@@ -22,13 +22,14 @@ import (
 // of both.
 type facing struct {
 	*network
-	router *router.Router
-	url    string
-	finder *finder
-	routes *routed
-	now    *changing
-	kinds  []*kind
-	ids    atomic.Int64 // of requests
+	services []string // those that are there
+	router   *router.Router
+	url      string
+	finder   *finder
+	routes   *routed
+	now      *changing
+	kinds    []*kind
+	ids      atomic.Int64 // of requests
 }
 
 // kind is one kind of request, and what has become of those that were sent.
@@ -44,19 +45,20 @@ type kind struct {
 	hosts   map[string]int
 }
 
-// services of the test: what the router's own loop serves, and what goes by
-// net/http.
-const services = `
+// facedProject has what the router's own loop serves, what goes by net/http, and
+// connections of which nothing is read.
+const facedProject = `
 name: shop
 services:
   plain: {command: [x], ports: ['8080'], x-plimsoll: {route: {path: /plain, check: {interval: INTERVAL, timeout: INTERVAL}}}}
   rare: {command: [x], ports: ['8080'], x-plimsoll: {route: {path: /rare, compress: true, check: {interval: INTERVAL, timeout: INTERVAL}}}}
+  db: {command: [x], ports: ['8080'], x-plimsoll: {route: {tcp: ` + tunnelPort + `, check: {interval: INTERVAL, timeout: INTERVAL}}}}
 `
 
-func face(t *testing.T, n *network, interval time.Duration) *facing {
+func face(t *testing.T, n *network, interval time.Duration, services ...string) *facing {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	file := project(t, strings.ReplaceAll(services, "INTERVAL", interval.String()))
+	file := project(t, strings.ReplaceAll(facedProject, "INTERVAL", interval.String()))
 	routes, err := newRouted(file, log, false)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +67,7 @@ func face(t *testing.T, n *network, interval time.Duration) *facing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &facing{network: n, router: router.New(router.Options{Log: log, DialTimeout: interval}), url: "http://" + l.Addr().String()}
+	f := &facing{network: n, services: services, router: router.New(router.Options{Log: log, DialTimeout: interval}), url: "http://" + l.Addr().String()}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = f.router.Serve(l) })
@@ -92,7 +94,7 @@ func face(t *testing.T, n *network, interval time.Duration) *facing {
 
 // tell has the router and the DNS server know of the hosts that are there.
 func (f *facing) tell() {
-	cluster := f.cluster("plain", "rare")
+	cluster := f.cluster(f.services...)
 	f.routes.set(f.router, cluster)
 	f.now.become(cluster.Tasks, nil)
 }
@@ -170,7 +172,7 @@ func (f *facing) until(what string, so func() bool) time.Duration {
 
 // healthy counts the targets of the hosts that the router sends requests to.
 func (f *facing) healthy(hosts ...*aHost) (n int) {
-	for _, service := range []string{"plain", "rare"} {
+	for _, service := range f.services {
 		for _, target := range f.router.Targets(service) {
 			for _, h := range hosts {
 				if target.Healthy && strings.HasPrefix(target.Address, h.address+":") {
@@ -257,7 +259,7 @@ func TestAHostThatDiesAndAZoneThatIsCutOffCostNoRequestThatCanBeSentAgain(t *tes
 		interval, perZone = 2*time.Second, 3 // as they are by themselves
 	}
 	n := newNetwork(t, perZone)
-	f := face(t, n, interval)
+	f := face(t, n, interval, "plain", "rare")
 	f.until("all are healthy", func() bool { return f.healthy(n.hosts...) == 4*len(n.hosts) })
 	b := n.in("b")
 	f.lose("a zone is cut off", func() { n.cut(b...) }, b...)

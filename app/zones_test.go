@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"plimsoll"
 )
 
@@ -248,6 +250,13 @@ func beHost(ports []string) error {
 	}
 	var mu sync.Mutex
 	serve := func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "websocket" {
+			greet(w, r, address)
+			return
+		}
+		if r.URL.Path == "/sink" {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
 		if id := r.FormValue("post"); id != "" {
 			mu.Lock()
 			fmt.Println(id)
@@ -268,4 +277,18 @@ func beHost(ports []string) error {
 	}
 	fmt.Println("ready")
 	return <-ended
+}
+
+// greet says over a WebSocket where it leads to, and what it hears.
+func greet(w http.ResponseWriter, r *http.Request, address string) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.CloseNow() }()
+	for message := []byte(address); err == nil; _, message, err = c.Read(r.Context()) {
+		if c.Write(r.Context(), websocket.MessageText, message) != nil {
+			return
+		}
+	}
 }

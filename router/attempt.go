@@ -45,7 +45,7 @@ func (e *timeoutError) Temporary() bool { return false }
 func (x *exchange) await(t *target) *attempt {
 	a := &attempt{patience: x.patience(), idle: x.route.Idle}
 	a.ctx, a.cancel = context.WithCancelCause(x.request.Context())
-	a.vigil.every, a.vigil.end = x.router.options.DialTimeout, a.cancel
+	a.vigil.router, a.vigil.every, a.vigil.end = x.router, x.router.options.DialTimeout, a.cancel
 	if x.grpc {
 		// A stream may go on for ever: it ends with the drain's time, as a call
 		// that the client may make again elsewhere.

@@ -97,6 +97,9 @@ func (r *replayed) Read(p []byte) (int, error) { return r.from.Read(p) }
 // WriteTo lets the kernel move what follows the bytes that were put back.
 func (r *replayed) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, r.from) }
 
+// NetConn is the connection itself.
+func (r *replayed) NetConn() net.Conn { return r.Conn }
+
 // CloseWrite closes one half, where the connection can.
 func (r *replayed) CloseWrite() error { return closeWrite(r.Conn) }
 

@@ -130,6 +130,9 @@ func (c *handedConn) readOn(p []byte) (int, error) {
 // stop ends the following: the connection is no longer HTTP.
 func (c *handedConn) stop() { c.stopped.Store(true) }
 
+// NetConn is the connection itself.
+func (c *handedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite closes one half, where the connection can.
 func (c *handedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

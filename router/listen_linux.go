@@ -7,13 +7,6 @@ import (
 	"syscall"
 )
 
-// How connections on which nothing happens are probed: as Go does by itself.
-const (
-	probeAfter = 15 // seconds
-	probeEvery = 15 // seconds
-	probeMost  = 9
-)
-
 // Listen opens a TCP listener for the router; more is done to its socket before
 // that is bound. Connections inherit the listener's options in Linux, and so are
 // probed without four system calls for each of them, as Go's own listeners need.

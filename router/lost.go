@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -16,6 +15,19 @@ import (
 // word: powered off, or cut off from here. Nothing else would tell before the
 // time for an answer is over.
 var errLost = errors.New("its host has acknowledged nothing for a time, and is taken to be gone")
+
+// How connections of clients on which nothing happens are probed: as Go does by
+// itself.
+const (
+	probeAfter = 15 // seconds
+	probeEvery = 15 // seconds
+	probeMost  = 9
+
+	// clientSilence is how long a client may acknowledge nothing: as long as one that
+	// is sent nothing may say nothing. It may be out of reach for a while, as a target
+	// may not.
+	clientSilence = (probeAfter + probeEvery*probeMost) * time.Second
+)
 
 // heartbeat has the kernel ask the host of a connection that says nothing whether
 // it is there: what waits for a slow answer, and what has been sent nothing, has
@@ -39,18 +51,22 @@ func (s *socket) lose() {
 }
 
 // unheard tells whether the other side's host has been silent for that long.
-func (s *socket) unheard(limit time.Duration) bool { return s.raw != nil && unheard(s.raw, limit) }
+func (s *socket) unheard(limit time.Duration) bool {
+	return s.raw != nil && s.owner.options.unheard(s.raw, limit)
+}
 
-// vigil looks, while an attempt on net/http's path goes on, whether the target's
-// host is still there.
+// vigil looks, while an attempt on net/http's path or a tunnel goes on, whether the
+// host at the other end of a connection is still there.
 type vigil struct {
-	every time.Duration
-	end   context.CancelCauseFunc
+	router *Router
+	every  time.Duration
+	end    func(error) // told errLost, once
 
 	mu    sync.Mutex
 	raw   syscall.RawConn
 	timer *time.Timer
 	ended bool
+	found bool // that it is gone
 }
 
 // over gives the context with which the attempt has to be made.
@@ -59,10 +75,7 @@ func (v *vigil) over(ctx context.Context) context.Context {
 }
 
 func (v *vigil) begin(conn net.Conn) {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	c, ok := conn.(syscall.Conn)
+	c, ok := below(conn).(syscall.Conn)
 	if !ok {
 		return
 	}
@@ -84,7 +97,8 @@ func (v *vigil) look() {
 	if v.ended {
 		return
 	}
-	if unheard(v.raw, v.every) {
+	if v.router.options.unheard(v.raw, v.every) {
+		v.found = true
 		abandon(v.raw)
 		v.end(errLost)
 		return
@@ -99,4 +113,44 @@ func (v *vigil) stop() {
 	if v.timer != nil {
 		v.timer.Stop()
 	}
+}
+
+// reason is why something on the connection failed, where the vigil ended it.
+func (v *vigil) reason(err error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.found {
+		return errLost
+	}
+	return err
+}
+
+// givenUp tells whether an error says that the kernel has heard nothing of the other
+// side's host for so long that it has ended the connection.
+func givenUp(err error) bool {
+	return errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+}
+
+// below is the connection beneath TLS, and beneath all that was put around it.
+func below(conn net.Conn) net.Conn {
+	for {
+		switch c := conn.(type) {
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		case interface{ Raw() net.Conn }: // of go-proxyproto
+			conn = c.Raw()
+		default:
+			return conn
+		}
+	}
+}
+
+// sever resets a connection: its other end must not take what has come for all
+// that there was, as it could where the connection ends in order.
+func sever(conn net.Conn) {
+	conn = below(conn)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
 }

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -151,6 +152,8 @@ type Options struct {
 	HTTPS int
 	// Listen opens a TCP port of the table. Default: on the loopback interface.
 	Listen func(port int) (net.Listener, error)
+
+	unheard func(syscall.RawConn, time.Duration) bool // unheard, but in tests
 }
 
 // Router is the http.Handler that sends requests to targets. Make it with New,
@@ -254,6 +257,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ResponseTimeout == 0 {
 		o.ResponseTimeout = time.Minute
+	}
+	if o.unheard == nil {
+		o.unheard = unheard
 	}
 	if o.Listen == nil {
 		o.Listen = func(port int) (net.Listener, error) {

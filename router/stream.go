@@ -209,8 +209,30 @@ func (s *stream) attempt(t *target) (over bool) {
 	s.answering = t
 	defer to.Close()
 	defer context.AfterFunc(t.cut, func() { s.conn.Close(); to.Close() })()
+	defer s.guard(t, to)()
 	couple(s.conn, to)
 	return true
+}
+
+// guard ends the connection when the host at one of its ends has gone without a
+// word. One on which nothing is unacknowledged the kernel ends, by its probes.
+func (s *stream) guard(t *target, to net.Conn) (stop func()) {
+	target := vigil{router: s.router, every: s.router.options.DialTimeout, end: func(err error) {
+		t.failed(err, causeBroken)
+		s.cause, s.answering = causeBroken, nil
+		sever(s.conn)
+		sever(to)
+	}}
+	client := vigil{router: s.router, every: clientSilence, end: func(error) {
+		sever(to)
+		sever(s.conn)
+	}}
+	target.begin(to)
+	client.begin(s.conn)
+	return func() {
+		target.stop()
+		client.stop()
+	}
 }
 
 // fail has no words for the client: the connection's end is all it gets.
@@ -260,7 +282,10 @@ func couple(a, b net.Conn) {
 
 func pour(to, from net.Conn) {
 	_, err := io.Copy(to, from)
-	if err != nil || closeWrite(to) != nil {
+	if givenUp(err) {
+		sever(to)
+		sever(from)
+	} else if err != nil || closeWrite(to) != nil {
 		// Neither end can be told in another way that bytes are missing.
 		to.Close()
 		from.Close()

@@ -12,13 +12,18 @@ import (
 const lostInARow = 3
 
 // unheard tells whether the other side's host has acknowledged nothing for that
-// long, although it was sent something. A program that does not read is not the
-// same: its host acknowledges, and answers when it is asked whether there is room.
+// long, although it was sent something, or was asked whether there is room for more
+// again. A program that does not read is not the same: its host acknowledges, and
+// answers when it is asked.
 func unheard(raw syscall.RawConn, limit time.Duration) bool {
 	silent := false
 	err := raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		silent = err == nil && info.Unacked > 0 && info.Retransmits >= lostInARow &&
+		if err != nil {
+			return
+		}
+		inVain := info.Unacked > 0 && info.Retransmits >= lostInARow || info.Probes >= lostInARow
+		silent = inVain &&
 			time.Duration(info.Last_ack_recv)*time.Millisecond >= limit
 	})
 	return err == nil && silent

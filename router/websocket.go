@@ -63,8 +63,25 @@ func (x *exchange) upgrade(t *target) (over bool) {
 	}
 	defer t.leave(tunnel)
 	release() // no longer a request that a drain waits for: a drain ends it
+	defer x.router.guard(t, tunnel)()
 	tunnel.run()
 	return true
+}
+
+// guard ends a tunnel when the host at one of its ends has gone without a word. One
+// on which nothing is unacknowledged the kernel ends, by its probes.
+func (r *Router) guard(t *target, tunnel *tunnel) (stop func()) {
+	target := vigil{router: r, every: r.options.DialTimeout, end: func(err error) {
+		t.failed(err, causeBroken)
+		tunnel.lose()
+	}}
+	client := vigil{router: r, every: clientSilence, end: func(error) { tunnel.close() }}
+	target.begin(tunnel.target.conn)
+	client.begin(tunnel.client.conn)
+	return func() {
+		target.stop()
+		client.stop()
+	}
 }
 
 // handshake connects to the target and reads its answer to the request.
@@ -76,6 +93,9 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	watch := vigil{router: x.router, every: x.router.options.DialTimeout, end: func(error) { conn.Close() }}
+	watch.begin(conn)
+	defer watch.stop()
 	if limit := x.patience(); limit > 0 {
 		_ = conn.SetDeadline(time.Now().Add(limit))
 	}
@@ -90,7 +110,7 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	}
 	if err != nil {
 		conn.Close()
-		return nil, nil, nil, err
+		return nil, nil, nil, watch.reason(err)
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return conn, reader, answer, nil
@@ -137,10 +157,11 @@ func (t *target) leave(tunnel *tunnel) {
 type tunnel struct {
 	client, target direction
 	// parting is when, in nanoseconds since 1970, both directions have to be
-	// at their end; 0 while nobody has closed. going says that a drain did it.
-	parting atomic.Int64
-	going   atomic.Bool
-	done    chan struct{}
+	// at their end; 0 while nobody has closed. going says that a drain did it, lost
+	// that the target's host is gone.
+	parting     atomic.Int64
+	going, lost atomic.Bool
+	done        chan struct{}
 }
 
 // direction is one way through a tunnel: what is read from conn is written to
@@ -167,6 +188,12 @@ func newTunnel(client net.Conn, fromClient io.Reader, target net.Conn, fromTarge
 	}
 }
 
+// lostFrame tells a client that its WebSocket ends for a fault that is not its own
+// (1011): nothing more can come from the target.
+var lostFrame = append([]byte{0x88, byte(2 + len(lostReason)), 0x03, 0xf3}, lostReason...)
+
+const lostReason = "the target's host is gone"
+
 // run copies until both directions have ended.
 func (t *tunnel) run() {
 	var other sync.WaitGroup
@@ -183,6 +210,15 @@ func (t *tunnel) goAway() {
 	past := time.Unix(1, 0)
 	_ = t.client.conn.SetReadDeadline(past) // wakes the copy loops
 	_ = t.target.conn.SetReadDeadline(past)
+}
+
+// lose ends a tunnel whose target's host is gone: the client is sent a close frame,
+// if no frame to it is cut off, and has partingTime to finish.
+func (t *tunnel) lose() {
+	t.lost.Store(true)
+	t.part()
+	t.target.conn.Close() // wakes the copy loops
+	_ = t.client.conn.SetWriteDeadline(time.Unix(0, t.parting.Load()))
 }
 
 // part starts the parting time.
@@ -212,7 +248,10 @@ func (t *tunnel) copy(d *direction, to net.Conn) {
 		if n > 0 && !said {
 			pass := d.frames.advance(buffer[:n], t.going.Load())
 			if _, err := to.Write(buffer[:pass]); err != nil {
-				return
+				if d != &t.client || !t.losing(err) {
+					return
+				}
+				said = true // nobody takes it, but the client may close in order
 			}
 		}
 		if t.going.Load() && !said && d.frames.between() {
@@ -226,12 +265,27 @@ func (t *tunnel) copy(d *direction, to net.Conn) {
 		if err == nil {
 			continue
 		}
+		if d == &t.target && t.losing(err) {
+			if !said && !d.frames.closed && d.frames.between() {
+				_, _ = to.Write(lostFrame)
+			}
+			return
+		}
 		until := t.parting.Load()
 		if !errors.Is(err, os.ErrDeadlineExceeded) || until == 0 || time.Now().UnixNano() >= until {
 			return
 		}
 		_ = d.conn.SetReadDeadline(time.Unix(0, until))
 	}
+}
+
+// losing tells whether the target's host is gone, which an error on its side may
+// be the first to say.
+func (t *tunnel) losing(err error) bool {
+	if givenUp(err) && !t.lost.Load() {
+		t.lose()
+	}
+	return t.lost.Load()
 }
 
 // frames follows the frames of one direction of a WebSocket (RFC 6455, section
