@@ -22,7 +22,8 @@ type exchange struct {
 	bodyErr error         // of reading the client's body
 	from    origin
 	grpc    bool
-	entered bool // the route's gate
+	entered bool        // the route's gate
+	granted http.Header // what the route's authority says of the request
 	// challenge asks the client for a name and a password.
 	challenge bool
 	task      string // the target's that was tried last
@@ -50,6 +51,11 @@ func (r *Router) serveFull(w http.ResponseWriter, request *http.Request) {
 // exchange answers a request, and gives the status that is counted.
 func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status int) {
 	x := &exchange{dispatch: dispatch{router: r}, w: w, request: request, grpc: isGRPC(request)}
+	if err := misread(request); err != nil {
+		r.refused.Add(1)
+		x.refuse(err.Status, err.Reason, true)
+		return err.Status
+	}
 	route, no := r.admit(&arrival{
 		method: request.Method, host: request.Host, path: request.URL.Path, query: request.URL.RawQuery,
 		token: request.Header.Get(TokenField),
@@ -180,10 +186,29 @@ func (x *exchange) outgoing() *http.Request {
 	out := &http.Request{
 		Method: in.Method, URL: &url, Host: in.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        outHeader(in, x.from),
+		Header:        x.outHeader(),
 		ContentLength: in.ContentLength,
 	}
 	return out.WithContext(in.Context())
+}
+
+// outHeader is the header that the target gets: what the route's authority says
+// takes the place of what the client says, however that is spelled, and whatever
+// its Connection names.
+func (x *exchange) outHeader() http.Header {
+	h := outHeader(x.request, x.from)
+	for name, values := range x.granted {
+		lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		for other := range h {
+			if spelled(other, lower) {
+				delete(h, other)
+			}
+		}
+		if len(values) > 0 {
+			h[name] = values
+		}
+	}
+	return h
 }
 
 // addressed is the outgoing request for one target. The header is shared by all

@@ -45,9 +45,14 @@ func (s *served) dialHTTP2(t *testing.T) *framed {
 func (f *framed) ask(ends bool) (stream uint32, err error) { return f.askFor("/", ends) }
 
 func (f *framed) askFor(path string, ends bool) (stream uint32, err error) {
+	return f.askWith(ends, ":method", "GET", ":scheme", "http", ":authority", "x", ":path", path)
+}
+
+// askWith begins a request of these fields, each a name and a value.
+func (f *framed) askWith(ends bool, fields ...string) (stream uint32, err error) {
 	f.head.Reset()
-	for _, h := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "x"}, {Name: ":path", Value: path}} {
-		if err := f.pack.WriteField(h); err != nil {
+	for i := 0; i < len(fields); i += 2 {
+		if err := f.pack.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}); err != nil {
 			return 0, err
 		}
 	}

@@ -251,12 +251,10 @@ func (x *exchange) forwardAuth(a *Access) bool {
 
 func (x *exchange) authorised(a *Access, answer *http.Response) bool {
 	if answer.StatusCode >= 200 && answer.StatusCode < 300 {
+		x.granted = http.Header{}
 		for _, name := range a.ForwardFields {
 			name = http.CanonicalHeaderKey(name)
-			delete(x.request.Header, name) // never the client's own
-			if values := answer.Header[name]; len(values) > 0 {
-				x.request.Header[name] = values
-			}
+			x.granted[name] = answer.Header[name]
 		}
 		return true
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -63,9 +64,9 @@ func (handoffAddr) String() string  { return "handoff" }
 // turn. The poison is never given for HTTP/2, whose frames net/http judges.
 type handedConn struct {
 	net.Conn
-	read   []byte // before it was handed over, and not given yet
+	read   []byte // from the connection, and not given yet
 	secure bool
-	begun  bool
+	begun  bool // it is known what its first bytes are
 	http2  bool // its first bytes are HTTP/2's preface
 
 	stopped  atomic.Bool
@@ -87,11 +88,12 @@ func (c *handedConn) Read(p []byte) (int, error) {
 		c.left = c.left[n:]
 		return n, nil
 	}
-	n, err := c.readOn(p)
-	if !c.begun && n > 0 {
-		c.begun = true
-		c.http2 = bytes.HasPrefix(p[:n], []byte(preface)[:min(n, len(preface))]) && n > 1
+	if !c.begun {
+		if err := c.begin(); err != nil {
+			return 0, err
+		}
 	}
+	n, err := c.readOn(p)
 	if c.http2 || c.stopped.Load() {
 		return n, err
 	}
@@ -103,6 +105,21 @@ func (c *handedConn) Read(p []byte) (int, error) {
 	m := copy(p[good:], poison)
 	c.left = poison[m:]
 	return good + m, nil
+}
+
+// begin reads on until the first bytes are HTTP/2's preface, or cannot become it:
+// there are methods of HTTP/1.1 that begin as it does.
+func (c *handedConn) begin() error {
+	for len(c.read) < len(preface) && strings.HasPrefix(preface, string(c.read)) {
+		var b [len(preface)]byte
+		n, err := c.Conn.Read(b[len(c.read):])
+		c.read = append(c.read, b[len(c.read):][:n]...)
+		if err != nil && n == 0 {
+			return err
+		}
+	}
+	c.begun, c.http2 = true, bytes.HasPrefix(c.read, []byte(preface))
+	return nil
 }
 
 // discard reads what follows on a refused request until the connection ends: a

@@ -1,9 +1,12 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"plimsoll/router/h1"
 )
 
 // objection says why a request is refused before it is routed; empty if it is
@@ -22,6 +25,25 @@ func (a *arrival) objection() string {
 		return "the request has a control character"
 	}
 	return ""
+}
+
+// misread says what the grammar of HTTP/1.1 forbids in a request that net/http has
+// read, whose own is wider, where its target would be written in that version; nil
+// if nothing.
+func misread(r *http.Request) *h1.Error {
+	target := cmp.Or(r.RequestURI, r.URL.RequestURI()) // the first is a server's alone
+	if err := h1.Judge(r.Method, target, r.Host); err != nil {
+		return err
+	}
+	if r.ProtoMajor > 1 && target[0] != '/' {
+		return &h1.Error{Status: http.StatusBadRequest, Reason: "the request's target is not a path"}
+	}
+	for _, value := range r.Header["Expect"] {
+		if !strings.EqualFold(value, "100-continue") {
+			return &h1.Error{Status: http.StatusExpectationFailed, Reason: "Expect is another than \"100-continue\""}
+		}
+	}
+	return nil
 }
 
 func hasControl(s string) bool {

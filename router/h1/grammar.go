@@ -37,18 +37,21 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Reason }
 
-func bad(reason string) error { return &Error{Status: 400, Reason: reason} }
+func bad(reason string) *Error { return &Error{Status: 400, Reason: reason} }
 
 var (
-	errBareLF  = bad("a line ends with a bare LF, not with CR LF")
-	errNoColon = bad("a header line has no colon")
-	errName    = bad("a field's name is not a token: it is empty, or has a space or another character that is not allowed before its colon")
-	errFolded  = bad("a header line is folded: it begins with a space or a tab")
-	errValue   = bad("a field's value has a control character")
-	errMethod  = bad("the request does not begin with a method")
-	errHead    = &Error{Status: 431, Reason: fmt.Sprintf("the head is larger than %d bytes", MaxHead)}
-	errFields  = &Error{Status: 431, Reason: fmt.Sprintf("the head has more than %d fields", MaxFields)}
-	errTarget  = &Error{Status: 414, Reason: fmt.Sprintf("the request's target is longer than %d bytes", MaxTarget)}
+	errBareLF   = bad("a line ends with a bare LF, not with CR LF")
+	errNoColon  = bad("a header line has no colon")
+	errName     = bad("a field's name is not a token: it is empty, or has a space or another character that is not allowed before its colon")
+	errFolded   = bad("a header line is folded: it begins with a space or a tab")
+	errValue    = bad("a field's value has a control character")
+	errMethod   = bad("the request does not begin with a method")
+	errUnknown  = &Error{Status: 501, Reason: "the request's method is unknown"}
+	errHost     = bad("the Host has a character that no host name has")
+	errHead     = &Error{Status: 431, Reason: fmt.Sprintf("the head is larger than %d bytes", MaxHead)}
+	errFields   = &Error{Status: 431, Reason: fmt.Sprintf("the head has more than %d fields", MaxFields)}
+	errNoTarget = bad("the request's target is empty or has a character that is not allowed in it")
+	errTarget   = &Error{Status: 414, Reason: fmt.Sprintf("the request's target is longer than %d bytes", MaxTarget)}
 )
 
 // line cuts the first line off p, without its CR LF. ok is false if p holds no

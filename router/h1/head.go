@@ -101,7 +101,7 @@ func (f *framing) take(name, value []byte) (Kind, error) {
 				return 0, bad("the request has more than one Host")
 			}
 			if len(value) > 0 && !isHost(value) {
-				return 0, bad("the Host has a character that no host name has")
+				return 0, errHost
 			}
 			return Host, nil
 		}

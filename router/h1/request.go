@@ -73,6 +73,24 @@ func (r *Request) Parse(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// Judge judges by the same grammar a request that another parser has read: one of
+// HTTP/2, or one whose target names its host.
+func Judge(method, target, host string) *Error {
+	switch {
+	case !isToken([]byte(method)):
+		return bad("the request's method is not a token")
+	case len(method) > maxMethod:
+		return errUnknown
+	case len(target) > MaxTarget:
+		return errTarget
+	case !isTarget([]byte(target)):
+		return errNoTarget
+	case host != "" && !isHost([]byte(host)):
+		return errHost
+	}
+	return nil
+}
+
 // partialRequest judges a request line that has not come to its end.
 func partialRequest(b []byte) error {
 	if len(b) > MaxTarget+maxMethod+16 {
@@ -93,7 +111,7 @@ func requestLine(text []byte) (method, target []byte, old bool, err error) {
 	}
 	method, rest := text[:space], text[space+1:]
 	if len(method) > maxMethod {
-		return nil, nil, false, &Error{Status: 501, Reason: "the request's method is unknown"}
+		return nil, nil, false, errUnknown
 	}
 	space = bytes.IndexByte(rest, ' ')
 	if space < 0 {
@@ -104,7 +122,7 @@ func requestLine(text []byte) (method, target []byte, old bool, err error) {
 		return nil, nil, false, errTarget
 	}
 	if !isTarget(target) {
-		return nil, nil, false, bad("the request's target is empty or has a character that is not allowed in it")
+		return nil, nil, false, errNoTarget
 	}
 	if old, err = version(rest[space+1:]); err != nil {
 		return nil, nil, false, err
