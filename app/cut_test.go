@@ -73,8 +73,13 @@ func face(t *testing.T, n *network, interval time.Duration, services ...string) 
 	running.Go(func() { _ = f.router.Serve(l) })
 	f.routes, f.now = routes, &changing{}
 	f.tell()
-	f.finder = &finder{project: file, dns: discovery.NewServer(discovery.Options{}), unwell: (&up{router: f.router}).unwell, log: log}
-	running.Go(func() { f.finder.follow(ctx, f.now.state, nil) })
+	told, err := newTelling(file, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told.standings = f.router.Standings
+	f.finder = &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: log}
+	running.Go(func() { f.finder.follow(ctx, f.now.snapshot, nil) })
 	t.Cleanup(func() {
 		stop()
 		if err := f.router.Close(); err != nil {
@@ -96,7 +101,7 @@ func face(t *testing.T, n *network, interval time.Duration, services ...string) 
 func (f *facing) tell() {
 	cluster := f.cluster(f.services...)
 	f.routes.set(f.router, cluster)
-	f.now.become(cluster.Tasks, nil)
+	f.now.become(cluster.Tasks, map[string]bool{})
 }
 
 // load sends requests of all kinds until ctx ends, and returns when all are

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"plimsoll"
@@ -40,17 +40,21 @@ const systemResolvers = "/etc/resolv.conf"
 
 // finder tells other programs where the tasks are. A nil finder tells nobody.
 type finder struct {
-	project *compose.Project
+	telling *telling
 	dns     *discovery.Server
 	address string // of the DNS server
 	packets net.PacketConn
 	streams net.Listener
 	keepers []keeper
-	// unwell gives the ids of a routed service's tasks that the router has
-	// found to be unwell; nil where there is no router.
-	unwell func(service string) map[string]bool
-	log    *slog.Logger
+	log     *slog.Logger
 }
+
+// firstChecks is how long the first directory waits for what checks say of its tasks:
+// longer than one takes by itself.
+const firstChecks = 3 * time.Second
+
+// dnsSockets opens the DNS server's sockets at an address.
+type dnsSockets func(address string) (net.PacketConn, net.Listener, error)
 
 // keeper is that of a registry of others' with the services that are registered there; nil:
 // all of them.
@@ -60,19 +64,23 @@ type keeper struct {
 }
 
 // newFinder takes the ports that are asked for, and starts nothing yet. What has to
-// be remembered is kept in dir.
-func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string, last int, log *slog.Logger) (*finder, error) {
+// be remembered is kept in dir. A nil project has no services: those are told that
+// have a route by their tags.
+func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string, open dnsSockets, log *slog.Logger) (*finder, error) {
 	o.Register = o.Register && (registers(project) || fileLedger(dir).exists())
 	if o == (DiscoveryOptions{}) {
 		return nil, nil
 	}
-	f := &finder{project: project, log: log}
+	f := &finder{log: log}
 	var err error
+	if f.telling, err = newTelling(project, log); err != nil {
+		return nil, err
+	}
 	if o.Register {
-		f.registries(dir)
+		f.registries(project, dir)
 	}
 	if o.Consul != "" {
-		agent, err := consul.New(consul.Options{Address: o.Consul, Tags: func(service string) []string { return routeTags(project, service) }, Log: log})
+		agent, err := consul.New(consul.Options{Address: o.Consul, Log: log})
 		if err != nil {
 			return nil, misusef("--consul: %w", err)
 		}
@@ -93,7 +101,7 @@ func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string
 	if err := (discovery.Directory{Cluster: plimsoll.ARNName(cluster)}).Check(); err != nil {
 		return nil, misusef("--dns: %w", err)
 	}
-	if f.packets, f.streams, err = listenDNS(o.DNS, last); err != nil {
+	if f.packets, f.streams, err = open(o.DNS); err != nil {
 		return nil, err
 	}
 	f.address = f.streams.Addr().String()
@@ -101,15 +109,39 @@ func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string
 	return f, nil
 }
 
-// listenDNS opens the same port for packets and for connections.
-func listenDNS(address string, last int) (net.PacketConn, net.Listener, error) {
+// dnsPort opens the DNS server's sockets, preferring for port 0 the one that the last
+// run had.
+func dnsPort(last int) dnsSockets {
+	return func(address string) (net.PacketConn, net.Listener, error) { return listenDNS(address, last, false) }
+}
+
+// banner tells where the DNS server listens.
+func (f *finder) banner(out io.Writer, cluster string) {
+	if f != nil && f.dns != nil {
+		_, _ = fmt.Fprintf(out, "DNS           %s (SERVICE.%s.%s)\n", f.address, plimsoll.ARNName(cluster), discovery.DefaultSuffix)
+	}
+}
+
+// listenDNS opens the same port for packets and for connections; shared lets other
+// processes do so, too.
+func listenDNS(address string, last int, shared bool) (net.PacketConn, net.Listener, error) {
+	var more []func(fd uintptr) error
+	config := net.ListenConfig{}
+	if shared {
+		more = append(more, reusePort)
+		config.Control = func(_, _ string, c syscall.RawConn) error {
+			var failed error
+			err := c.Control(func(fd uintptr) { failed = reusePort(fd) })
+			return errors.Join(err, failed)
+		}
+	}
 	var problem error
 	for range 10 { // a free port of one kind may be taken as the other
-		l, err := listen(onDNS, address, last)
+		l, err := listen(onDNS, address, last, more...)
 		if err != nil {
 			return nil, nil, err
 		}
-		packets, err := net.ListenPacket("udp", l.Addr().String())
+		packets, err := config.ListenPacket(context.Background(), "udp", l.Addr().String())
 		if err == nil {
 			return packets, l, nil
 		}
@@ -136,9 +168,9 @@ func (f *finder) serve(s *stack) {
 	})
 }
 
-// start keeps the directory true, after each step of the loop and every second,
-// until the stack is closed.
-func (f *finder) start(s *stack, loop *control.Loop) {
+// start keeps the directory true, after each notice of a new snapshot and every
+// second, until the stack is closed. Of a snapshot without a time nothing is told.
+func (f *finder) start(s *stack, snapshot func() plimsoll.Cluster, changed <-chan struct{}) {
 	if f == nil {
 		return
 	}
@@ -147,37 +179,57 @@ func (f *finder) start(s *stack, loop *control.Loop) {
 	for _, k := range f.keepers {
 		running.Go(func() { k.Run(ctx) })
 	}
-	stepped, unsubscribe := loop.Subscribe()
-	running.Go(func() { f.follow(ctx, loop.State, stepped) })
+	running.Go(func() { f.follow(ctx, snapshot, changed) })
 	s.push("discovery", func(context.Context) error {
 		stop()
 		running.Wait()
-		unsubscribe()
 		return nil
 	})
 }
 
-// follow gives the directory on. The router's own findings about a target's
-// health change between the loop's steps: hence the second.
-func (f *finder) follow(ctx context.Context, state func() control.State, stepped <-chan struct{}) {
-	tick := time.NewTicker(time.Second)
+// startLoop is start with the snapshots of a control loop.
+func (f *finder) startLoop(s *stack, loop *control.Loop) {
+	if f == nil {
+		return
+	}
+	stepped, unsubscribe := loop.Subscribe()
+	s.push("discovery's notices", func(context.Context) error { unsubscribe(); return nil })
+	f.start(s, func() plimsoll.Cluster { return loop.State().Cluster }, stepped)
+}
+
+// follow gives the directory on. What checks say of a target's health changes between
+// two snapshots: hence the second. The first directory waits for the first checks:
+// unknown is not empty.
+func (f *finder) follow(ctx context.Context, snapshot func() plimsoll.Cluster, changed <-chan struct{}) {
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if now := state(); !now.Cluster.At.IsZero() {
-			f.set(now.Cluster)
+	var began time.Time
+	for settled := false; ; {
+		now := snapshot()
+		if !now.At.IsZero() && began.IsZero() {
+			began = time.Now()
+		}
+		if !now.At.IsZero() {
+			d, unchecked := f.telling.directory(now)
+			if !settled && (!unchecked || time.Since(began) > firstChecks) {
+				settled = true
+				tick.Reset(time.Second)
+			}
+			if settled {
+				f.set(d)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-stepped:
+		case <-changed:
 		case <-tick.C:
 		}
 	}
 }
 
-// set gives the directory of a snapshot on.
-func (f *finder) set(cluster plimsoll.Cluster) {
-	d := directory(f.project, cluster, f.unwell)
+// set gives a directory on.
+func (f *finder) set(d discovery.Directory) {
 	var err error
 	if f.dns != nil {
 		err = f.dns.SetDirectory(d)
@@ -221,93 +273,7 @@ func (f *finder) drain(ctx context.Context, task string) error {
 	return errors.Join(problems...)
 }
 
-// directory is what there is to be told of a snapshot: the tasks that may get
-// new work, a service's routed port first.
-func directory(project *compose.Project, cluster plimsoll.Cluster, unwell func(service string) map[string]bool) discovery.Directory {
-	d := discovery.Directory{
-		Cluster: plimsoll.ARNName(cluster.Name), Services: map[string][]discovery.Instance{},
-		Unlocated: map[string]bool{}, Kept: map[string][]string{},
-	}
-	first := map[string]int{}
-	sick := map[string]map[string]bool{}
-	for _, s := range project.Services {
-		d.Services[s.Name] = nil
-		if s.Scaling.Route == nil {
-			continue
-		}
-		first[s.Name] = s.Scaling.Route.Port
-		if unwell != nil {
-			sick[s.Name] = unwell(s.Name)
-		}
-	}
-	for _, s := range cluster.Services {
-		if _, ours := d.Services[s.Name]; ours && len(s.Registries) > 0 {
-			d.Kept[s.Name] = s.Registries
-		}
-	}
-	hosts := map[string]plimsoll.ContainerInstance{}
-	for _, host := range cluster.Instances {
-		hosts[host.ARN] = host
-	}
-	for _, task := range cluster.Tasks {
-		if _, ours := d.Services[task.Service]; !ours || !task.Serving() {
-			continue
-		}
-		i := discovery.Instance{ID: task.ID(), Zone: task.Zone, Healthy: !task.Unwell && !sick[task.Service][task.ID()]}
-		for _, e := range task.Endpoints {
-			ip, err := netip.ParseAddr(e.Host)
-			if err != nil {
-				continue // not known yet
-			}
-			i.Address = ip
-			port := discovery.Port{Container: e.ContainerPort, Host: e.Port}
-			if e.ContainerPort == first[task.Service] {
-				i.Ports = append([]discovery.Port{port}, i.Ports...)
-			} else {
-				i.Ports = append(i.Ports, port)
-			}
-		}
-		if !i.Address.IsValid() {
-			d.Unlocated[task.ID()] = true
-			continue
-		}
-		if host := hosts[task.ContainerInstance]; host.Address == i.Address.String() && strings.HasPrefix(host.InstanceID, "i-") {
-			i.Host = host.InstanceID
-		}
-		d.Services[task.Service] = append(d.Services[task.Service], i)
-	}
-	return d
-}
-
-// routeTags are a service's route in the words that fabio reads from Consul.
-func routeTags(project *compose.Project, service string) []string {
-	for _, s := range project.Services {
-		if s.Name != service || s.Scaling.Route == nil {
-			continue
-		}
-		r := s.Scaling.Route
-		tag := "urlprefix-" + r.Host + r.Path
-		if r.Strip {
-			tag += " strip=" + r.Path
-		}
-		return []string{tag}
-	}
-	return nil
-}
-
-// unwell gives the ids of a service's targets that the router does not send
-// requests to by choice.
-func (u *up) unwell(service string) map[string]bool {
-	out := map[string]bool{}
-	for _, t := range u.router.Targets(service) {
-		if !t.Healthy {
-			out[t.ID] = true
-		}
-	}
-	return out
-}
-
-// ports is the DNS server's port, for the next start.
+// port is the DNS server's port, for the next start.
 func (f *finder) port() int {
 	if f == nil || f.streams == nil {
 		return 0

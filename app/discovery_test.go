@@ -1,21 +1,30 @@
 package app
 
 import (
+	"log/slog"
 	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"plimsoll"
-	"plimsoll/compose"
 	"plimsoll/discovery"
+	"plimsoll/router"
 )
 
 func TestTheDirectoryNamesTheTasksThatMayGetNewWork(t *testing.T) {
-	project := &compose.Project{Name: "shop", Services: []compose.Service{
-		{Name: "web", Scaling: compose.Scaling{Route: &compose.Route{Host: "shop.localhost", Path: "/", Port: 9090}}},
-		{Name: "mailer"},
-	}}
+	told, err := newTelling(project(t, `
+name: shop
+services:
+  web: {command: [x], ports: ["8080", "9090"], x-plimsoll: {route: {host: shop.localhost, path: /, port: 9090}}}
+  mailer: {command: [x]}
+`), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told.standings = func(string) map[string]router.Standing {
+		return map[string]router.Standing{"well": router.Used, "sick": router.LeftOut, "checked": router.Used, "far": router.Used, "new": router.Unproven}
+	}
 	task := func(id, service string, status plimsoll.Status) plimsoll.Task {
 		return plimsoll.Task{
 			ARN: "arn:aws:ecs:us-east-1:123456789012:task/shop/" + id, Service: service, Zone: "us-east-1a", ContainerInstance: "host", LastStatus: status, DesiredStatus: plimsoll.StatusRunning,
@@ -29,11 +38,11 @@ func TestTheDirectoryNamesTheTasksThatMayGetNewWork(t *testing.T) {
 	far.ContainerInstance = "another"
 	cluster := plimsoll.Cluster{Name: "shop", Services: []plimsoll.Service{{Name: "web", Registries: []string{"arn:group"}}, {Name: "other", Registries: []string{"arn:other"}}}, Tasks: []plimsoll.Task{
 		task("well", "web", plimsoll.StatusRunning), task("sick", "web", plimsoll.StatusRunning),
-		task("starting", "web", plimsoll.StatusPending), leaving, task("other", "unknown", plimsoll.StatusRunning), checked, lost, far,
+		task("starting", "web", plimsoll.StatusPending), leaving, task("other", "unknown", plimsoll.StatusRunning), checked, lost, far, task("new", "web", plimsoll.StatusRunning),
 	}, Instances: []plimsoll.ContainerInstance{
 		{ARN: "host", InstanceID: "i-1", Address: "127.64.1.1"}, {ARN: "another", InstanceID: "i-2", Address: "127.64.1.2"},
 	}}
-	got := directory(project, cluster, func(string) map[string]bool { return map[string]bool{"sick": true} })
+	got, _ := told.directory(cluster)
 	web := func(id, host string, healthy bool) discovery.Instance {
 		return discovery.Instance{
 			ID: id, Zone: "us-east-1a", Address: netip.MustParseAddr("127.64.1.1"), Host: host, Healthy: healthy,
@@ -41,8 +50,9 @@ func TestTheDirectoryNamesTheTasksThatMayGetNewWork(t *testing.T) {
 		}
 	}
 	want := discovery.Directory{Cluster: "shop", Services: map[string][]discovery.Instance{
-		"web": {web("well", "i-1", true), web("sick", "i-1", false), web("checked", "i-1", false), web("far", "", true)}, "mailer": nil,
-	}, Unlocated: map[string]bool{"lost": true}, Kept: map[string][]string{"web": {"arn:group"}}}
+		"web": {web("well", "i-1", true), web("sick", "i-1", false), web("checked", "i-1", false), web("far", "", true), web("new", "i-1", false)}, "mailer": nil,
+	}, Tags: map[string][]string{"web": {"urlprefix-shop.localhost/"}}, Kept: map[string][]string{"web": {"arn:group"}},
+		Unsure: map[string]bool{"lost": true, "new": true}, Others: map[string]bool{"starting": true, "other": true}, Gone: map[string]bool{"leaving": true}}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}

@@ -70,7 +70,7 @@ type edge struct {
 
 	mu     sync.Mutex
 	failed error // of the first port of a TCP route that could not be opened
-	opened map[string]net.Listener
+	opened map[string]socket
 }
 
 // options are the router's, as the flags say; host is where its TCP routes
@@ -174,22 +174,56 @@ func (e *edge) listen(address string) (l net.Listener, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.taken != nil {
-		l = e.taken.take(address)
+		l, _ = e.taken.take(address).(net.Listener)
 	}
 	if l == nil {
 		if l, err = e.openNew(address); err != nil {
 			return nil, err
 		}
 	}
-	if e.opened == nil {
-		e.opened = map[string]net.Listener{}
-	}
-	e.opened[address] = l
+	e.keep(address, l)
 	return l, nil
 }
 
-// open are the listeners by the addresses that they were asked for with.
-func (e *edge) open() map[string]net.Listener {
+// listenDNS opens the DNS server's sockets as listen does the router's.
+func (e *edge) listenDNS(address string) (net.PacketConn, net.Listener, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.taken != nil {
+		l, _ := e.taken.take(onTCP(address)).(net.Listener)
+		packets, _ := e.taken.take(onUDP(address)).(net.PacketConn)
+		if l != nil && packets != nil {
+			e.keep(onTCP(address), l)
+			e.keep(onUDP(address), packets)
+			return packets, l, nil
+		}
+	}
+	packets, l, err := listenDNS(address, 0, e.ReusePort)
+	if err == nil {
+		e.keep(onTCP(address), l)
+		e.keep(onUDP(address), packets)
+	}
+	return packets, l, err
+}
+
+// onTCP and onUDP name the DNS server's sockets to the next process.
+func onTCP(address string) string { return "dns/tcp/" + address }
+func onUDP(address string) string { return "dns/udp/" + address }
+
+// keep remembers an open socket for the next process; e.mu is held.
+func (e *edge) keep(address string, open any) {
+	s, ok := open.(socket)
+	if !ok {
+		return // it is not the system's own
+	}
+	if e.opened == nil {
+		e.opened = map[string]socket{}
+	}
+	e.opened[address] = s
+}
+
+// open are the sockets by the addresses that they were asked for with.
+func (e *edge) open() map[string]socket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.Clone(e.opened)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -26,17 +27,23 @@ const (
 	maxHanded    = 64
 )
 
-// inherited are listeners of another process, by address.
+// socket is one that can be handed over: a listener, or a connection of packets.
+type socket interface {
+	io.Closer
+	File() (*os.File, error)
+}
+
+// inherited are sockets of another process, by address.
 type inherited struct {
-	mu        sync.Mutex
-	listeners map[string]net.Listener
-	conn      *net.UnixConn
+	mu      sync.Mutex
+	sockets map[string]io.Closer
+	conn    *net.UnixConn
 }
 
 // takeOver asks the process that listens at path for its listeners; none if
 // there is no such process, or no path.
 func takeOver(path string) (*inherited, error) {
-	none := &inherited{listeners: map[string]net.Listener{}}
+	none := &inherited{sockets: map[string]io.Closer{}}
 	if path == "" {
 		return none, nil
 	}
@@ -78,26 +85,38 @@ func receiveListeners(conn *net.UnixConn) (*inherited, error) {
 		}
 		fds = append(fds, rights...)
 	}
-	taken := &inherited{listeners: map[string]net.Listener{}}
+	taken := &inherited{sockets: map[string]io.Closer{}}
 	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "listener")
-		l, err := net.FileListener(file)
-		_ = file.Close() // the listener has its own
+		open, err := socketOf(fd)
 		if err != nil || i >= len(addresses) {
 			return nil, errors.Join(err, fmt.Errorf("%d addresses came with %d listeners", len(addresses), len(fds)))
 		}
-		taken.listeners[addresses[i]] = l
+		taken.sockets[addresses[i]] = open
 	}
 	return taken, nil
 }
 
-// take gives the listener of an address, once; nil if it was not handed over.
-func (i *inherited) take(address string) net.Listener {
+// socketOf is the listener, or the connection of packets, of a descriptor.
+func socketOf(fd int) (io.Closer, error) {
+	kind, problem := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	file := os.NewFile(uintptr(fd), "socket")
+	defer func() { _ = file.Close() }() // what is made of it has its own
+	switch {
+	case problem != nil:
+		return nil, problem
+	case kind == syscall.SOCK_DGRAM:
+		return net.FilePacketConn(file)
+	}
+	return net.FileListener(file)
+}
+
+// take gives the socket of an address, once; nil if it was not handed over.
+func (i *inherited) take(address string) io.Closer {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	l := i.listeners[address]
-	delete(i.listeners, address)
-	return l
+	open := i.sockets[address]
+	delete(i.sockets, address)
+	return open
 }
 
 // serving tells the old process that this one serves now.
@@ -113,8 +132,8 @@ func (i *inherited) serving() error {
 func (i *inherited) close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, l := range i.listeners {
-		_ = l.Close() // it is on its way out
+	for _, open := range i.sockets {
+		_ = open.Close() // it is on its way out
 	}
 	if i.conn != nil {
 		_ = i.conn.Close()
@@ -123,7 +142,7 @@ func (i *inherited) close() {
 
 // handOver offers this process's listeners at path. gone is closed when
 // another serves on them. stop ends the offer.
-func handOver(path string, from *inherited, open func() map[string]net.Listener, log *slog.Logger) (gone <-chan struct{}, stop func(), err error) {
+func handOver(path string, from *inherited, open func() map[string]socket, log *slog.Logger) (gone <-chan struct{}, stop func(), err error) {
 	taken := make(chan struct{})
 	if path == "" {
 		return taken, func() {}, nil
@@ -162,16 +181,15 @@ func handOver(path string, from *inherited, open func() map[string]net.Listener,
 }
 
 // sendListeners sends them and waits for the word that they are served.
-func sendListeners(conn *net.UnixConn, listeners map[string]net.Listener) error {
+func sendListeners(conn *net.UnixConn, sockets map[string]socket) error {
 	_ = conn.SetDeadline(time.Now().Add(handoverTime))
 	var addresses []string
 	var fds []int
-	for address, l := range listeners {
-		filer, ok := l.(interface{ File() (*os.File, error) })
-		if !ok || len(fds) == maxHanded {
-			continue
+	for address, open := range sockets {
+		if len(fds) == maxHanded {
+			break
 		}
-		file, err := filer.File()
+		file, err := open.File()
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 func TestListenersAreHandedOverWithoutALostConnection(t *testing.T) {
@@ -22,7 +24,7 @@ func TestListenersAreHandedOverWithoutALostConnection(t *testing.T) {
 	}
 	first := &edge{log: log}
 	none, err := takeOver(path)
-	if err != nil || len(none.listeners) != 0 {
+	if err != nil || len(none.sockets) != 0 {
 		t.Fatalf("without another process: %v %v", none, err)
 	}
 	const any = "127.0.0.1:0"
@@ -111,4 +113,55 @@ func TestListenersAreHandedOverWithoutALostConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+}
+
+func TestTheDNSSocketsAreHandedOverWithTheOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.sock")
+	log := slog.New(slog.DiscardHandler)
+	first := &edge{log: log}
+	packets, l, err := first.listenDNS("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, stop, err := handOver(path, &inherited{}, first.open, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	taken, err := takeOver(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.close()
+	next := &edge{log: log, taken: taken}
+	sameToo, same, err := next.listenDNS("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same.Addr().String() != l.Addr().String() || sameToo.LocalAddr().String() != packets.LocalAddr().String() {
+		t.Errorf("the new process has %s and %s, not %s", same.Addr(), sameToo.LocalAddr(), l.Addr())
+	}
+	if err := taken.serving(); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	for _, err := range []error{packets.Close(), l.Close()} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	server := &dns.Server{PacketConn: sameToo, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		_ = w.WriteMsg(new(dns.Msg).SetReply(q))
+	})}
+	go func() { _ = server.ActivateAndServe() }()
+	defer func() { _ = server.Shutdown() }()
+	if _, err := dns.Exchange(new(dns.Msg).SetQuestion("web.shop.", dns.TypeA), packets.LocalAddr().String()); err != nil {
+		t.Errorf("a question to the old process's address: %v", err)
+	}
+	if conn, err := net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Error(err)
+	} else {
+		_ = conn.Close()
+	}
+	_ = same.Close()
 }

@@ -21,18 +21,18 @@ import (
 
 // listen opens a listener for a flag's address. Port 0 takes a free port,
 // preferring the one that the last run had: tasks that outlived it were told
-// that address.
-func listen(flag, address string, last int) (net.Listener, error) {
+// that address. more is done to the socket before it is bound.
+func listen(flag, address string, last int, more ...func(fd uintptr) error) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, misusef("--%s: %w", flag, err)
 	}
 	if port == "0" && last != 0 {
-		if l, err := router.Listen(net.JoinHostPort(host, strconv.Itoa(last))); err == nil {
+		if l, err := router.Listen(net.JoinHostPort(host, strconv.Itoa(last)), more...); err == nil {
 			return l, nil
 		}
 	}
-	l, err := router.Listen(address)
+	l, err := router.Listen(address, more...)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("--%s %s: the address is in use; end what listens there, or give another (port 0 takes a free one)", flag, address)
 	}

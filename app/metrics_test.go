@@ -43,7 +43,8 @@ func TestARouterAloneTellsItsFiguresToThoseWhoHaveTheToken(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		o := RouteOptions{Router: "127.0.0.1:0", Metrics: "127.0.0.1:0", Token: "let-me-in", Version: "1.2.3", Drain: time.Second, Out: out, Log: log}
-		ended <- serveRoutes(ctx, router.New(router.Options{}), &edge{log: log}, table, cluster, still(cluster), nil, o)
+		r := &routing{router: router.New(router.Options{}), edge: &edge{log: log}, table: table, told: make(chan struct{}, 1), o: o}
+		ended <- r.serve(ctx, cluster, still(cluster), nil)
 		_ = out.Close()
 	}()
 	addresses := addressesOf(t, printed, 2)

@@ -92,7 +92,8 @@ type RouteOptions struct {
 	State    string // folder of the certificates that ACME brings
 	Edge     EdgeOptions
 	// Metrics is the address at which /metrics answers; empty: nowhere.
-	Metrics string
+	Metrics   string
+	Discovery DiscoveryOptions
 	// Token is asked of every request, unless Open lets everybody in. It is asked of
 	// every scrape of the metrics, too, as a bearer token.
 	Token   string

@@ -18,11 +18,11 @@ import (
 // registries adds the keepers of the places in AWS that the file names. AWS is as
 // the environment says, and is not asked before there is something to register;
 // dir is where it is kept what was registered; empty: nowhere.
-func (f *finder) registries(dir string) {
+func (f *finder) registries(project *compose.Project, dir string) {
 	var maps []discovery.Place
 	var groups []discovery.Place
 	inMaps, inGroups := map[string]bool{}, map[string]bool{}
-	for _, s := range f.project.Services {
+	for _, s := range project.Services {
 		for _, one := range s.Scaling.AllRegisters() {
 			if one.CloudMap != "" {
 				maps = append(maps, discovery.Place{Service: s.Name, In: one.CloudMap, Port: one.Port})
@@ -51,6 +51,9 @@ func (f *finder) registries(dir string) {
 
 // registers tells whether a file names places in AWS.
 func registers(project *compose.Project) bool {
+	if project == nil {
+		return false
+	}
 	for _, s := range project.Services {
 		if len(s.Scaling.AllRegisters()) > 0 {
 			return true

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	consul "github.com/hashicorp/consul/api"
 	"github.com/miekg/dns"
 
 	"plimsoll/app"
@@ -30,14 +31,14 @@ type directories struct {
 	calls atomic.Int64
 
 	mu        sync.Mutex
-	instances map[string]map[string]string // Cloud Map's, by id
-	left      map[string]time.Time         // those that were taken out
-	entries   map[string]bool              // Consul's, by id
+	instances map[string]map[string]string    // Cloud Map's, by id
+	left      map[string]time.Time            // those that were taken out
+	entries   map[string]*consul.AgentService // Consul's, by id
 }
 
 func newDirectories(t *testing.T) *directories {
 	t.Helper()
-	d := &directories{instances: map[string]map[string]string{}, left: map[string]time.Time{}, entries: map[string]bool{}}
+	d := &directories{instances: map[string]map[string]string{}, left: map[string]time.Time{}, entries: map[string]*consul.AgentService{}}
 	server := httptest.NewServer(d)
 	t.Cleanup(server.Close)
 	d.url = server.URL
@@ -49,9 +50,9 @@ func (d *directories) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var in struct {
-		ID         string
 		InstanceID string `json:"InstanceId"`
 		Attributes map[string]string
+		consul.AgentServiceRegistration
 	}
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	type object = map[string]any
@@ -74,9 +75,12 @@ func (d *directories) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		delete(d.instances, in.InstanceID)
 		d.left[in.InstanceID] = time.Now()
 	case strings.HasSuffix(r.URL.Path, "/service/register"):
-		d.entries[in.ID] = true
+		d.entries[in.ID] = &consul.AgentService{ID: in.ID, Service: in.Name, Address: in.Address, Port: in.Port, Tags: in.Tags, Meta: in.Meta}
+	case strings.Contains(r.URL.Path, "/service/deregister/"):
+		delete(d.entries, filepath.Base(r.URL.Path))
 	default:
-		out = object{} // Consul's services: none
+		_ = json.NewEncoder(w).Encode(d.entries)
+		return
 	}
 	_ = json.NewEncoder(w).Encode(out)
 }
@@ -91,7 +95,7 @@ func (d *directories) ids() []string {
 func (d *directories) inConsul(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.entries[id]
+	return d.entries[id] != nil
 }
 
 func (d *directories) leftAt(id string) time.Time {

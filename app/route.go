@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"plimsoll"
@@ -64,6 +65,10 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 	}
 	defer taken.close()
 	e.taken = taken
+	find, err := newFinder(o.Discovery, project, o.Cluster, "", e.listenDNS, o.Log)
+	if err != nil {
+		return err
+	}
 	token := o.Token
 	if o.Open {
 		token = ""
@@ -76,11 +81,33 @@ func Route(ctx context.Context, o RouteOptions) (err error) {
 		table.hosts = e.acme.manage
 	}
 	r := router.New(options)
+	if find != nil {
+		find.telling.tagged, find.telling.standings = true, r.Standings
+	}
 	first, err := cluster.Snapshot(ctx)
 	if err != nil {
 		return errors.Join(fmt.Errorf("reading the cluster: %w", err), r.Close())
 	}
-	return serveRoutes(ctx, r, e, table, first, cluster, changed, o)
+	routing := &routing{router: r, edge: e, table: table, find: find, told: make(chan struct{}, 1), o: o}
+	return routing.serve(ctx, first, cluster, changed)
+}
+
+// routing is one run of the router alone.
+type routing struct {
+	router *router.Router
+	edge   *edge
+	table  *routed
+	find   *finder
+	latest atomic.Pointer[plimsoll.Cluster]
+	told   chan struct{} // latest is another
+	o      RouteOptions
+}
+
+// see gives a snapshot to the router, and then to those who tell others of it.
+func (r *routing) see(cluster plimsoll.Cluster) {
+	r.table.set(r.router, cluster)
+	r.latest.Store(&cluster)
+	signal(r.told)
 }
 
 // observed is a cluster that can be looked at.
@@ -88,34 +115,20 @@ type observed interface {
 	Snapshot(context.Context) (plimsoll.Cluster, error)
 }
 
-// serveRoutes opens the listeners and follows the cluster.
-func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, first plimsoll.Cluster, cluster observed, changed <-chan struct{}, o RouteOptions) (err error) {
+// serve opens the listeners and follows the cluster.
+func (r *routing) serve(ctx context.Context, first plimsoll.Cluster, cluster observed, changed <-chan struct{}) (err error) {
+	o := r.o
 	parts := stack{log: o.Log}
 	defer func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.Drain+5*time.Second)
 		defer cancel()
 		err = errors.Join(err, parts.close(stopping))
 	}()
-	table.set(r, first)
-	plain, err := e.listen(o.Router)
-	if err != nil {
-		return errors.Join(fmt.Errorf("--router %s: %w", o.Router, err), r.Close())
-	}
-	var secure net.Listener
-	if o.Edge.TLS != "" {
-		if secure, err = e.listen(o.Edge.TLS); err != nil {
-			return errors.Join(fmt.Errorf("--router-tls %s: %w", o.Edge.TLS, err), r.Close(), plain.Close())
-		}
-	}
-	e.start(&parts, r, plain, secure, o.Drain)
-	_, _ = fmt.Fprintf(o.Out, "router        http://%s\n", plain.Addr())
-	if secure != nil {
-		_, _ = fmt.Fprintf(o.Out, "router, TLS   https://%s\n", secure.Addr())
-	}
-	if err := serveMetrics(&parts, e, r, o); err != nil {
+	r.see(first)
+	if err := r.open(&parts); err != nil {
 		return err
 	}
-	gone, stop, err := handOver(o.Handover, e.taken, e.open, o.Log)
+	gone, stop, err := handOver(o.Handover, r.edge.taken, r.edge.open, o.Log)
 	if err != nil {
 		return err
 	}
@@ -129,7 +142,7 @@ func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, 
 			return nil
 		case <-gone:
 			_, _ = fmt.Fprintln(o.Out, "another process has taken the listeners over: ending what is under way")
-			r.Retire()
+			r.router.Retire()
 			time.Sleep(retireTime)
 			return nil
 		case <-changed:
@@ -142,6 +155,30 @@ func serveRoutes(ctx context.Context, r *router.Router, e *edge, table *routed, 
 			}
 			continue
 		}
-		table.set(r, snapshot)
+		r.see(snapshot)
 	}
+}
+
+// open opens the router's listeners, has DNS answered and Consul told, and says where
+// all of it is.
+func (r *routing) open(parts *stack) error {
+	plain, err := r.edge.listen(r.o.Router)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--router %s: %w", r.o.Router, err), r.router.Close())
+	}
+	var secure net.Listener
+	if r.o.Edge.TLS != "" {
+		if secure, err = r.edge.listen(r.o.Edge.TLS); err != nil {
+			return errors.Join(fmt.Errorf("--router-tls %s: %w", r.o.Edge.TLS, err), r.router.Close(), plain.Close())
+		}
+	}
+	r.edge.start(parts, r.router, plain, secure, r.o.Drain)
+	r.find.serve(parts)
+	r.find.start(parts, func() plimsoll.Cluster { return *r.latest.Load() }, r.told)
+	_, _ = fmt.Fprintf(r.o.Out, "router        http://%s\n", plain.Addr())
+	if secure != nil {
+		_, _ = fmt.Fprintf(r.o.Out, "router, TLS   https://%s\n", secure.Addr())
+	}
+	r.find.banner(r.o.Out, r.o.Cluster)
+	return serveMetrics(parts, r.edge, r.router, r.o)
 }

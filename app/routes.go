@@ -33,23 +33,46 @@ type routed struct {
 // newRouted reads the routes of the file and the files that they name. project
 // may be nil.
 func newRouted(project *compose.Project, log *slog.Logger, logAll bool) (*routed, error) {
-	out := &routed{log: log, told: map[string]bool{}, logAll: logAll}
+	file, err := fileRoutes(project)
+	if err != nil || project == nil {
+		return &routed{log: log, told: map[string]bool{}, logAll: logAll}, err
+	}
+	n := 0
+	for _, s := range project.Services {
+		for _, r := range s.Scaling.AllRoutes() {
+			if err := readFiles(&file[n].Route, r); err != nil {
+				return nil, routeProblem(project, s, err)
+			}
+			n++
+		}
+	}
+	return &routed{file: file, log: log, told: map[string]bool{}, logAll: logAll}, nil
+}
+
+// fileRoutes are the routes of the file, without what is in the files that they name;
+// project may be nil.
+func fileRoutes(project *compose.Project) (out []router.Tagged, err error) {
 	if project == nil {
-		return out, nil
+		return nil, nil
 	}
 	for _, s := range project.Services {
 		for _, r := range s.Scaling.AllRoutes() {
 			made, err := routeOf(s.Name, r)
 			if err != nil {
-				return nil, fmt.Errorf("%s:%d: services.%s: route: %w", project.File, s.Line, s.Name, err)
+				return nil, routeProblem(project, s, err)
 			}
-			out.file = append(out.file, router.Tagged{Route: made, Port: r.Port})
+			out = append(out, router.Tagged{Route: made, Port: r.Port})
 		}
 	}
 	return out, nil
 }
 
-// routeOf is a route of the file as the router has it.
+func routeProblem(project *compose.Project, s compose.Service, err error) error {
+	return fmt.Errorf("%s:%d: services.%s: route: %w", project.File, s.Line, s.Name, err)
+}
+
+// routeOf is a route of the file as the router has it, but for the files that it
+// names.
 func routeOf(service string, r *compose.Route) (router.Route, error) {
 	out := router.Route{
 		Host: r.Host, Path: r.Path, Service: service, Strip: r.Strip, Weight: r.Weight, TCP: r.TCP, TLS: router.TLSMode(r.TLS),
@@ -90,7 +113,7 @@ func routeOf(service string, r *compose.Route) (router.Route, error) {
 			return out, err
 		}
 	}
-	return out, readFiles(&out, r)
+	return out, nil
 }
 
 // readFiles reads the files that a route names.
@@ -235,16 +258,21 @@ func (r *routed) unclaimed(tags []router.Tagged) []router.Tagged {
 	return out
 }
 
-// table is what the router serves of a snapshot: the tasks that may get new
-// work, by the port that each route names.
-func (r *routed) table(cluster plimsoll.Cluster) router.Table {
+// routes are those of the file and, of a snapshot, those by tags.
+func (r *routed) routes(cluster plimsoll.Cluster) []router.Tagged {
 	var byTag []router.Tagged
 	for _, s := range cluster.Services {
 		byTag = append(byTag, r.tagged(s)...)
 	}
 	byTag = r.unclaimed(byTag)
 	router.ShareOut(byTag)
-	all := append(slices.Clone(r.file), byTag...)
+	return append(slices.Clone(r.file), byTag...)
+}
+
+// table is what the router serves of a snapshot: the tasks that may get new
+// work, by the port that each route names.
+func (r *routed) table(cluster plimsoll.Cluster) router.Table {
+	all := r.routes(cluster)
 	t := router.Table{Services: map[string][]router.Target{}}
 	first := map[string]int{} // the port that the service's own name stands for
 	ports := map[string]map[int]string{}

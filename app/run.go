@@ -10,11 +10,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"plimsoll"
 	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
-	"plimsoll/discovery"
 	"plimsoll/platform/ecs"
 	"plimsoll/scale"
 )
@@ -83,7 +81,7 @@ func Run(ctx context.Context, o RunOptions) error {
 		o.Log.Info("--dry-run changes nothing, in Consul neither: --consul is left out")
 		o.Discovery.Consul = ""
 	}
-	find, err := newFinder(o.Discovery, project, o.Cluster, o.State, 0, o.Log)
+	find, err := newFinder(o.Discovery, project, o.Cluster, o.State, dnsPort(0), o.Log)
 	if err != nil {
 		return err
 	}
@@ -199,10 +197,8 @@ func failedOf(decisions []control.Decision) error {
 func scaleOn(ctx context.Context, loop *control.Loop, project *compose.Project, find *finder, o RunOptions) error {
 	parts := stack{log: o.Log}
 	find.serve(&parts)
-	find.start(&parts, loop)
-	if find != nil && find.dns != nil {
-		_, _ = fmt.Fprintf(o.Out, "DNS           %s (SERVICE.%s.%s)\n", find.address, plimsoll.ARNName(o.Cluster), discovery.DefaultSuffix)
-	}
+	find.startLoop(&parts, loop)
+	find.banner(o.Out, o.Cluster)
 	ctx, shutdown := context.WithCancel(ctx)
 	defer shutdown()
 	if o.UI != "" {

@@ -12,9 +12,8 @@ import (
 	"github.com/miekg/dns"
 
 	"plimsoll"
-	"plimsoll/compose"
-	"plimsoll/control"
 	"plimsoll/discovery"
+	"plimsoll/router"
 )
 
 // asker is a client of the DNS server, without a socket, that keeps an answer for
@@ -64,16 +63,22 @@ func (c *changing) become(tasks []plimsoll.Task, unwell map[string]bool) {
 	c.tasks, c.unwell = tasks, unwell
 }
 
-func (c *changing) state() control.State {
+func (c *changing) snapshot() plimsoll.Cluster {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return control.State{Cluster: plimsoll.Cluster{Name: "shop", At: time.Now(), Tasks: c.tasks}}
+	return plimsoll.Cluster{Name: "shop", At: time.Now(), Tasks: c.tasks}
 }
 
-func (c *changing) sick(string) map[string]bool {
+func (c *changing) standings(string) map[string]router.Standing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unwell
+	out := map[string]router.Standing{}
+	for _, task := range c.tasks {
+		if out[task.ID()] = router.Used; c.unwell[task.ID()] {
+			out[task.ID()] = router.LeftOut
+		}
+	}
+	return out
 }
 
 // A task that the router finds to be unwell is told by no step of the loop; one
@@ -85,6 +90,7 @@ func TestNoClientUsesAnAnswerThatIsStaleForMoreThanTheTTLAndASecond(t *testing.T
 			Endpoints: []plimsoll.Endpoint{{ContainerPort: 8080, Host: host, Port: 32768}},
 		}
 	}
+	file := project(t, "name: shop\nservices: {web: {command: [x], ports: ['8080'], x-plimsoll: {route: {path: /}}}}\n")
 	stays, goes := task("stays", "127.64.1.1"), task("goes", "127.64.1.2")
 	for what, c := range map[string]struct {
 		unwell map[string]bool
@@ -99,16 +105,17 @@ func TestNoClientUsesAnAnswerThatIsStaleForMoreThanTheTTLAndASecond(t *testing.T
 			begins, phase := time.Duration(n%5)*200*time.Millisecond, time.Duration(n/5)*100*time.Millisecond
 			synctest.Test(t, func(t *testing.T) {
 				now := &changing{tasks: []plimsoll.Task{stays, goes}}
-				f := &finder{
-					project: &compose.Project{Name: "shop", Services: []compose.Service{{Name: "web", Scaling: compose.Scaling{Route: &compose.Route{Port: 8080}}}}},
-					dns:     discovery.NewServer(discovery.Options{}), log: slog.New(slog.DiscardHandler),
-					unwell: now.sick,
+				told, err := newTelling(file, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
 				}
+				told.standings = now.standings
+				f := &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: slog.New(slog.DiscardHandler)}
 				stepped := make(chan struct{}, 1)
 				ctx, stop := context.WithCancel(t.Context())
 				defer synctest.Wait()
 				defer stop()
-				go f.follow(ctx, now.state, stepped)
+				go f.follow(ctx, now.snapshot, stepped)
 				time.Sleep(time.Millisecond)
 				client := &asker{server: f.dns, name: "web.shop." + discovery.DefaultSuffix + "."}
 				time.Sleep(begins)

@@ -16,7 +16,6 @@ import (
 	"plimsoll/api"
 	"plimsoll/compose"
 	"plimsoll/control"
-	"plimsoll/discovery"
 	"plimsoll/load"
 	"plimsoll/platform/ecs"
 	"plimsoll/router"
@@ -107,7 +106,7 @@ func (u *up) prepare() error {
 	if err != nil {
 		return err
 	}
-	u.finder, err = newFinder(u.o.Discovery, u.project, u.project.Name, u.state.path("control"), u.state.lastRun().Ports[onDNS], u.o.Log)
+	u.finder, err = newFinder(u.o.Discovery, u.project, u.project.Name, u.state.path("control"), dnsPort(u.state.lastRun().Ports[onDNS]), u.o.Log)
 	if err != nil {
 		u.listeners.close()
 		return err
@@ -284,9 +283,9 @@ func (u *up) startLoop(arrivals *arrivals) error {
 	}()
 	u.routes.set(u.router, u.loop.State().Cluster)
 	if u.finder != nil {
-		u.finder.unwell = u.unwell
+		u.finder.telling.standings = u.router.Standings
 	}
-	u.finder.start(&u.stack, u.loop)
+	u.finder.startLoop(&u.stack, u.loop)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- u.loop.Run(ctx) }()
@@ -329,9 +328,7 @@ func (u *up) banner() {
 		_, _ = fmt.Fprintf(u.o.Out, "router, TLS   https://%s\n", u.listeners.address(onRouterTLS))
 	}
 	_, _ = fmt.Fprintf(u.o.Out, "router        %s\nAWS endpoint  %s\ndashboard     %s\n", u.run.Router, u.run.AWS, u.run.UI)
-	if u.finder != nil && u.finder.dns != nil {
-		_, _ = fmt.Fprintf(u.o.Out, "DNS           %s (SERVICE.%s.%s)\n", u.finder.address, u.project.Name, discovery.DefaultSuffix)
-	}
+	u.finder.banner(u.o.Out, u.project.Name)
 }
 
 // provider gives the engine's own key to an AWS client.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Directory is all that is told of one cluster: its services and where their
@@ -17,9 +18,20 @@ type Directory struct {
 	// Cluster is the name of the cluster, a DNS label.
 	Cluster  string
 	Services map[string][]Instance
-	// Unlocated are tasks that may get work and whose address is not known just
-	// now: what is registered of them elsewhere stays.
-	Unlocated map[string]bool
+	// Tags are what a registry that knows tags is told of a service's own port.
+	Tags map[string][]string
+	// Unsure are tasks of which it is not known just now where they are, or whether
+	// they are well: what is registered of them elsewhere stays.
+	Unsure map[string]bool
+	// Others are the cluster's other tasks that have not been asked to stop: those of
+	// services that another process may tell of, and those that only start. Gone are
+	// those that have been asked to stop, or have.
+	Others, Gone map[string]bool
+	// Sick are the instances that were left out of Services because they are not
+	// healthy; the Keeper moves them here.
+	Sick map[string]bool
+	// At is when the reading of all this began.
+	At time.Time
 	// Kept are, by service, the ARNs of the registries in which the platform itself
 	// registers its tasks.
 	Kept map[string][]string

@@ -83,10 +83,11 @@ func (k *Keeper) SetDirectory(d Directory) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	maps.DeleteFunc(k.drained, func(_ string, at time.Time) bool { return time.Since(at) > drainMemory })
-	if k.directory != nil && reflect.DeepEqual(*k.directory, d) {
+	told := k.directory != nil && k.directory.tells(d)
+	k.directory = &d
+	if told {
 		return nil
 	}
-	k.directory = &d
 	select {
 	case k.changed <- struct{}{}:
 	default:
@@ -188,15 +189,33 @@ func (k *Keeper) sync(ctx context.Context, number int) (settled bool, err error)
 func (k *Keeper) usable() Directory {
 	d := *k.directory
 	d.Services = make(map[string][]Instance, len(d.Services))
+	d.Sick, d.Gone = map[string]bool{}, maps.Clone(d.Gone)
+	if d.Gone == nil {
+		d.Gone = map[string]bool{}
+	}
+	for id := range k.drained {
+		d.Gone[id] = true
+	}
 	for service, instances := range k.directory.Services {
 		d.Services[service] = nil
 		for _, i := range instances {
-			if _, gone := k.drained[i.ID]; !gone && i.Healthy {
+			switch {
+			case d.Gone[i.ID]:
+			case i.Healthy:
 				d.Services[service] = append(d.Services[service], i)
+			case !d.Unsure[i.ID]:
+				d.Sick[i.ID] = true
 			}
 		}
 	}
-	d.Unlocated = maps.Clone(d.Unlocated)
-	maps.DeleteFunc(d.Unlocated, func(id string, _ bool) bool { _, gone := k.drained[id]; return gone })
+	d.Unsure = maps.Clone(d.Unsure)
+	maps.DeleteFunc(d.Unsure, func(id string, _ bool) bool { return d.Gone[id] })
 	return d
+}
+
+// tells tells whether another directory has the same to be registered. What else is
+// in it changes with every task of the cluster, and can wait for the next comparison.
+func (d Directory) tells(other Directory) bool {
+	return d.Cluster == other.Cluster && reflect.DeepEqual(d.Services, other.Services) && maps.Equal(d.Unsure, other.Unsure) &&
+		reflect.DeepEqual(d.Tags, other.Tags) && reflect.DeepEqual(d.Kept, other.Kept)
 }

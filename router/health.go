@@ -67,7 +67,8 @@ const (
 // health is what is known of one target; service.mu guards it.
 type health struct {
 	state    healthState
-	row      int // checks in a row that contradict the state
+	row      int       // checks in a row that contradict the state
+	failing  time.Time // unproven: when the first check failed
 	reason   string
 	ejected  time.Time // left out until
 	ejection time.Duration
@@ -162,6 +163,9 @@ func (t *target) checked(err error, o Health) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := t.health.state
+	if err != nil && was == unproven && t.health.failing.IsZero() {
+		t.health.failing = time.Now()
+	}
 	if t.health.checked(err, o) && !t.removed {
 		if t.health.state == healthy {
 			t.ramp(time.Now())

@@ -124,33 +124,39 @@ func (s *service) start(want Target) *target {
 	return t
 }
 
-// choose works out which targets are used; s.mu is held. Healthy ones are, but
-// where more than half of those that have ever been healthy are not, all of
-// them are used rather than a few or none.
+// choose works out which targets are used, and has them used; s.mu is held.
 func (s *service) choose() {
 	now := time.Now()
-	var healthy, known []*target
+	used, healthy, known := s.chosen(now)
+	panics := 2*healthy < known
+	if panics != s.panics {
+		s.panics = panics
+		s.router.log.Warn("router: share of healthy targets", "service", s.name,
+			"healthy", healthy, "targets", known, "all_used", panics)
+	}
+	s.usable.Store(newPool(used, s.settings.Load().balance, s.router.options.Zone, now))
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// chosen are the targets that are used, with how many are healthy and how many have
+// ever been; s.mu is held. Healthy ones are used, but where more than half of those
+// that have ever been healthy are not, all of them are rather than a few or none.
+func (s *service) chosen(now time.Time) (used []*target, healthy, known int) {
+	var all []*target
 	for _, t := range s.targets {
 		if t.removed || t.draining.Load() || t.health.state == unproven {
 			continue
 		}
-		known = append(known, t)
+		all = append(all, t)
 		if t.health.usable(now) {
-			healthy = append(healthy, t)
+			used = append(used, t)
 		}
 	}
-	panics := 2*len(healthy) < len(known)
-	if panics != s.panics {
-		s.panics = panics
-		s.router.log.Warn("router: share of healthy targets", "service", s.name,
-			"healthy", len(healthy), "targets", len(known), "all_used", panics)
+	if healthy, known = len(used), len(all); 2*healthy < known {
+		return all, healthy, known
 	}
-	if panics {
-		healthy = known
-	}
-	s.usable.Store(newPool(healthy, s.settings.Load().balance, s.router.options.Zone, now))
-	close(s.changed)
-	s.changed = make(chan struct{})
+	return used, healthy, known
 }
 
 // change is closed when the targets to choose among have changed.

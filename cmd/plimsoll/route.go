@@ -21,7 +21,9 @@ func (c *console) route() *cobra.Command {
 		Long: `Run the router alone. The routes are those of the compose file, if one is given,
 and those of the services' tags: "plimsoll:route" (and plimsoll:route:2, …) with
 a value such as "shop.example.com/api strip", or fabio's "urlprefix-…". Several
-routers may run side by side: they need nothing from each other.`,
+routers may run side by side: they need nothing from each other. With --dns and
+--consul other programs find the tasks that requests are sent to, of the services
+that have a route and of the compose file's.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := checkRoute(&o)
@@ -46,6 +48,7 @@ routers may run side by side: they need nothing from each other.`,
 	flags.StringVar(&o.Cluster, "cluster", "default", "name or ARN of the cluster")
 	flags.StringVar(&o.Router, "router", app.DefaultRouter, "address of the router")
 	flags.StringVar(&o.Metrics, "metrics", "", "address at which /metrics answers, such as 127.0.0.1:9480; without it nowhere")
+	discoveryFlags(cmd, &o.Discovery)
 	flags.BoolVar(&o.Open, "open", false, "let everybody who can reach the router use it, without a token")
 	flags.StringVar(&o.Handover, "handover", "", "Unix socket by which the next plimsoll router takes the listeners over, without a lost connection")
 	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "time that requests under way have at the end")
@@ -73,6 +76,9 @@ func checkRoute(o *app.RouteOptions) error {
 		if err := checkAddress("metrics", o.Metrics); err != nil {
 			return err
 		}
+	}
+	if err := checkDiscovery(o.Discovery); err != nil {
+		return err
 	}
 	return checkEdge(o.Edge)
 }

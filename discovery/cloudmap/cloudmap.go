@@ -126,7 +126,7 @@ func (r *registry) syncOne(ctx context.Context, api *servicediscovery.Client, in
 	problems := make(chan error, len(have)+len(want))
 	// Out before in: a port that a new task has got must not have two entries.
 	for id, attributes := range have {
-		if want[id] == nil && !d.Unlocated[attributes[AttributeTask]] && !r.underway(instance{in, id}, leaves) {
+		if want[id] == nil && !d.Unsure[attributes[AttributeTask]] && !r.underway(instance{in, id}, leaves) {
 			calls.Go(func() error { problems <- r.deregister(ctx, api, s, instance{in, id}, attributes); return nil })
 		}
 	}

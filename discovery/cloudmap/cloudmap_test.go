@@ -201,7 +201,7 @@ func TestATaskOfUnknownAddressKeepsItsInstance(t *testing.T) {
 	syncTo(t, k, shop(task(1)))
 	c.wants(t, "plimsoll-task1-8080")
 	lost := shop()
-	lost.Unlocated = map[string]bool{"task1": true}
+	lost.Unsure = map[string]bool{"task1": true}
 	syncTo(t, k, lost)
 	c.wants(t, "plimsoll-task1-8080")
 }

@@ -87,10 +87,11 @@ func realAgent(t *testing.T) agent {
 // entries is what a fake agent keeps, as a real one does: by id, the last
 // registration wins, and the filter selects by the metadata.
 type entries struct {
-	mu   sync.Mutex
-	byID map[string]*api.AgentServiceRegistration
-	down bool // it answers nothing but errors
-	mux  *http.ServeMux
+	mu     sync.Mutex
+	byID   map[string]*api.AgentServiceRegistration
+	down   bool // it answers nothing but errors
+	writes []string
+	mux    *http.ServeMux
 }
 
 func newEntries() *entries {
@@ -133,7 +134,19 @@ func (e *entries) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no", http.StatusInternalServerError)
 		return
 	}
+	if r.Method == http.MethodPut {
+		e.writes = append(e.writes, strings.TrimPrefix(r.URL.Path, "/v1/agent/service/"))
+	}
 	e.mux.ServeHTTP(w, r)
+}
+
+// written are the changes since the last call.
+func (e *entries) written() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := e.writes
+	e.writes = nil
+	return out
 }
 
 // RoundTrip reaches the agent without a socket.
@@ -153,7 +166,7 @@ func fakeAgent(t *testing.T) agent {
 
 func registrar(t *testing.T, a agent) *discovery.Keeper {
 	t.Helper()
-	r, err := consul.New(consul.Options{Address: a.url, Tags: func(service string) []string { return []string{"urlprefix-" + service + ".localhost/"} }})
+	r, err := consul.New(consul.Options{Address: a.url})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,9 +180,16 @@ func instance(n int, ports ...discovery.Port) discovery.Instance {
 	}
 }
 
+func directory(cluster string, web ...discovery.Instance) discovery.Directory {
+	return discovery.Directory{
+		Cluster: cluster, At: time.Now(), Services: map[string][]discovery.Instance{"web": web},
+		Tags: map[string][]string{"web": {"urlprefix-web.localhost/"}},
+	}
+}
+
 func sync1(t *testing.T, r *discovery.Keeper, cluster string, web ...discovery.Instance) {
 	t.Helper()
-	if err := r.SetDirectory(discovery.Directory{Cluster: cluster, Services: map[string][]discovery.Instance{"web": web}}); err != nil {
+	if err := r.SetDirectory(directory(cluster, web...)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Sync(t.Context()); err != nil {
@@ -220,10 +240,25 @@ func TestWhatIsGoneIsDeregisteredAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Left behind by a run that was killed.
-		sync1(t, registrar(t, a), "shop", instance(1, discovery.Port{Container: 80, Host: 32768}))
-		sync1(t, registrar(t, a), "shop", instance(2, discovery.Port{Container: 80, Host: 32768}))
-		wantIDs(t, a, "foreign", "plimsoll:bank:web:task1:1", "plimsoll:shop:web:task2:80")
+		// Left behind by a run that was killed: one task is shown as stopped, the other no more.
+		port := discovery.Port{Container: 80, Host: 32768}
+		sync1(t, registrar(t, a), "shop", instance(1, port), instance(3, port))
+		r, d := registrar(t, a), directory("shop", instance(2, port))
+		d.Gone = map[string]bool{"task1": true}
+		for _, at := range []time.Duration{0, 6 * time.Second} {
+			d.At = time.Now().Add(at)
+			if err := r.SetDirectory(d); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"foreign", "plimsoll:bank:web:task1:1", "plimsoll:shop:web:task2:80"}
+			if at == 0 {
+				want = append(want, "plimsoll:shop:web:task3:80") // it may be younger than the snapshot
+			}
+			wantIDs(t, a, want...)
+		}
 	})
 }
 
@@ -294,23 +329,14 @@ func TestAnAgentThatWasAwayIsCaughtUpWith(t *testing.T) {
 func TestWhatOthersDidToItsEntriesIsUndoneEveryMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEntries()
-		overHTTP := &http.Client{Transport: e}
-		config := api.DefaultConfig()
-		config.HttpClient = overHTTP
-		client, err := api.NewClient(config)
-		if err != nil {
-			t.Fatal(err)
+		a, r := overPipe(t, e)
+		tell := func() {
+			if err := r.SetDirectory(directory("shop",
+				instance(1, discovery.Port{Container: 80, Host: 32768}), instance(2, discovery.Port{Container: 80, Host: 32769}))); err != nil {
+				t.Error(err)
+			}
 		}
-		a := agent{client: client}
-		r, err := consul.New(consul.Options{HTTP: overHTTP})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.SetDirectory(discovery.Directory{Cluster: "shop", Services: map[string][]discovery.Instance{
-			"web": {instance(1, discovery.Port{Container: 80, Host: 32768}), instance(2, discovery.Port{Container: 80, Host: 32769})},
-		}}); err != nil {
-			t.Fatal(err)
-		}
+		tell()
 		ctx, stop := context.WithCancel(t.Context())
 		defer synctest.Wait()
 		defer stop()
@@ -318,22 +344,124 @@ func TestWhatOthersDidToItsEntriesIsUndoneEveryMinute(t *testing.T) {
 		synctest.Wait()
 		own := []string{"plimsoll:shop:web:task1:80", "plimsoll:shop:web:task2:80"}
 		wantIDs(t, a, own...)
-		for range 3 {
-			if err := client.Agent().ServiceDeregister(own[0]); err != nil {
+		for n := range 3 {
+			stray := fmt.Sprintf("plimsoll:shop:web:task%d:80", 7+n)
+			if err := a.client.Agent().ServiceDeregister(own[0]); err != nil {
 				t.Fatal(err)
 			}
-			for id, cluster := range map[string]string{"plimsoll:shop:web:task9:80": "shop", "foreign": "bank"} {
-				if err := client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: "web", Meta: map[string]string{consul.MetaCluster: cluster}}); err != nil {
+			for id, cluster := range map[string]string{stray: "shop", "foreign": "bank"} {
+				if err := a.client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: id, Name: "web", Meta: map[string]string{consul.MetaCluster: cluster}}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			time.Sleep(59 * time.Second)
-			wantIDs(t, a, "foreign", own[1], "plimsoll:shop:web:task9:80")
+			wantIDs(t, a, "foreign", own[1], stray)
 			time.Sleep(time.Second)
+			synctest.Wait()
+			// Of a task of the cluster that is not known one must see that it is over.
+			wantIDs(t, a, "foreign", own[0], own[1], stray)
+			time.Sleep(5500 * time.Millisecond)
+			tell()
+			time.Sleep(500 * time.Millisecond)
 			synctest.Wait()
 			wantIDs(t, a, "foreign", own[0], own[1])
 		}
 	})
+}
+
+// Two routers, or a router and a scaler, keep the same cluster's tasks in one agent.
+// Each sees the cluster at times of its own, and finds its own targets well.
+func TestTwoThatKeepOneAgentAreQuietWhateverEachSees(t *testing.T) {
+	port := func(n int) discovery.Port { return discovery.Port{Container: 80, Host: 32768 + n} }
+	one, two, three := instance(1, port(1)), instance(2, port(2)), instance(3, port(3))
+	sick := two
+	sick.Healthy = false
+	id := func(n int) string { return fmt.Sprintf("plimsoll:shop:web:task%d:80", n) }
+	both := []string{id(1), id(2)}
+	retag := func(d discovery.Directory) discovery.Directory {
+		d.Tags = map[string][]string{"web": {"urlprefix-/other"}}
+		return d
+	}
+	unsure := directory("shop", one)
+	unsure.Unsure = map[string]bool{"task2": true}
+	narrow := directory("shop")
+	narrow.Services, narrow.Others = map[string][]discovery.Instance{"mailer": nil}, map[string]bool{"task1": true, "task2": true}
+	stopped := directory("shop", one)
+	stopped.Gone = map[string]bool{"task2": true}
+	for what, c := range map[string]struct {
+		a, b  discovery.Directory
+		first []string // what is changed at first, by b
+		has   []string // by the agent, for good
+	}{
+		"they see the same":                         {directory("shop", one, two), directory("shop", one, two), nil, both},
+		"b sees a new task later":                   {directory("shop", one, two), directory("shop", one), nil, both},
+		"b cannot tell whether a task is well":      {directory("shop", one, two), unsure, nil, both},
+		"b has services of its own":                 {directory("shop", one, two), narrow, nil, both},
+		"b sees a new task first":                   {directory("shop", one, two), directory("shop", one, two, three), []string{"register"}, append(both, id(3))},
+		"b finds a task sick that is well for a":    {directory("shop", one, two), directory("shop", one, sick), []string{"deregister/" + id(2)}, both},
+		"both find it sick":                         {directory("shop", one, sick), directory("shop", one, sick), nil, both[:1]},
+		"b has other routes":                        {directory("shop", one, two), retag(directory("shop", one, two)), []string{"register", "register"}, both},
+		"b sees first that a task has been stopped": {stopped, stopped, nil, both[:1]},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEntries()
+				agent, a := overPipe(t, e)
+				_, b := overPipe(t, e)
+				ctx, stop := context.WithCancel(t.Context())
+				defer synctest.Wait()
+				defer stop()
+				tell := func(k *discovery.Keeper, d discovery.Directory) {
+					d.At = time.Now()
+					if err := k.SetDirectory(d); err != nil {
+						t.Error(err)
+					}
+				}
+				tell(a, c.a)
+				go a.Run(ctx)
+				synctest.Wait()
+				e.written()
+				time.Sleep(10 * time.Second)
+				tell(b, c.b)
+				go b.Run(ctx)
+				synctest.Wait()
+				if got := e.written(); !slices.Equal(got, c.first) {
+					t.Errorf("b begins with %q, want %q", got, c.first)
+				}
+				// b's snapshots are older than the first sight of what it does not know.
+				for range 30 {
+					time.Sleep(10 * time.Second)
+					tell(a, c.a)
+				}
+				settling := e.written()
+				for range 60 {
+					time.Sleep(10 * time.Second)
+					tell(a, c.a)
+				}
+				if got := e.written(); len(settling) > 2 || len(got) > 0 {
+					t.Errorf("in five minutes %q was written, and in the ten after %q", settling, got)
+				}
+				wantIDs(t, agent, c.has...)
+			})
+		})
+	}
+}
+
+// overPipe is a fake agent without a socket, and a keeper of it.
+func overPipe(t *testing.T, e *entries) (agent, *discovery.Keeper) {
+	t.Helper()
+	overHTTP := &http.Client{Transport: e}
+	config := api.DefaultConfig()
+	config.HttpClient = overHTTP
+	client, err := api.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := consul.New(consul.Options{HTTP: overHTTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return agent{client: client}, r
 }
 
 func TestAnAgentThatDoesNotAnswerIsTriedEverMoreSlowly(t *testing.T) {

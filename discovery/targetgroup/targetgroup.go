@@ -140,7 +140,7 @@ func (r *registry) syncOne(ctx context.Context, api *elb.Client, arn string, pla
 	mine := r.owned(arn)
 	var out, in []target
 	for t, task := range mine {
-		if _, wanted := want[t]; wanted || d.Unlocated[task] {
+		if _, wanted := want[t]; wanted || d.Unsure[task] {
 			continue
 		}
 		if state, there := have[t]; there && state != types.TargetHealthStateEnumDraining {

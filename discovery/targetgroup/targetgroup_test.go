@@ -264,7 +264,7 @@ func TestATaskOfUnknownAddressKeepsItsTarget(t *testing.T) {
 	ledger := &memory{}
 	syncTo(t, b.keeper(ledger, b.arn), shop(task(1), task(2)))
 	lost := shop()
-	lost.Unlocated = map[string]bool{"task1": true}
+	lost.Unsure = map[string]bool{"task1": true}
 	syncTo(t, b.keeper(ledger, b.arn), lost)
 	b.wants(t, "10.0.1.1:32769")
 }

@@ -1,0 +1,231 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/miekg/dns"
+
+	"plimsoll/app"
+	"plimsoll/platform/ecs"
+)
+
+// telling is an engine whose tasks do nothing, for which the test listens, and what
+// tells others where they are.
+type telling struct {
+	*engineStand
+	api   *awsecs.Client
+	told  *directories
+	tasks map[string]net.Listener // by id, where the test listens
+}
+
+func newTelling(t *testing.T) *telling {
+	t.Helper()
+	s := newEngine(t, t.TempDir())
+	c := s.config("us-east-1")
+	keys, err := c.Credentials.Retrieve(t.Context())
+	s.must(err)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
+	} {
+		t.Setenv(name, value)
+	}
+	tell := &telling{engineStand: s, api: awsecs.NewFromConfig(c), told: newDirectories(t), tasks: map[string]net.Listener{}}
+	t.Setenv("AWS_ENDPOINT_URL_SERVICEDISCOVERY", tell.told.url)
+	return tell
+}
+
+// service makes a service of so many tasks, with a tag for a route if it has one.
+func (s *telling) service(name string, tasks int32, route string) {
+	s.t.Helper()
+	_, err := s.api.RegisterTaskDefinition(s.t.Context(), &awsecs.RegisterTaskDefinitionInput{
+		Family: &name, ContainerDefinitions: []types.ContainerDefinition{{
+			Name: aws.String("main"), Image: aws.String("busybox"), Memory: aws.Int32(16), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(80)}},
+		}},
+	})
+	s.must(err)
+	in := &awsecs.CreateServiceInput{ServiceName: &name, TaskDefinition: &name, DesiredCount: &tasks}
+	if route != "" {
+		in.Tags = []types.Tag{{Key: aws.String("plimsoll:route"), Value: &route}}
+	}
+	_, err = s.api.CreateService(s.t.Context(), in)
+	s.must(err)
+}
+
+// listen has so many of a service's tasks answer, and gives their ids.
+func (s *telling) listen(service string, tasks int) (ids []string) {
+	s.t.Helper()
+	cluster, err := ecs.New(s.t.Context(), ecs.Options{Cluster: "default"})
+	s.must(err)
+	s.await("the tasks of "+service, func() bool {
+		now, err := cluster.Snapshot(s.t.Context())
+		s.must(err)
+		for _, task := range now.Tasks {
+			if task.Service != service || !task.Serving() || s.tasks[task.ID()] != nil || len(ids) == tasks {
+				continue
+			}
+			e := task.Endpoints[0]
+			l, err := net.Listen("tcp", net.JoinHostPort(e.Host, strconv.Itoa(e.Port)))
+			s.must(err)
+			s.t.Cleanup(func() { _ = l.Close() })
+			s.tasks[task.ID()] = l
+			ids = append(ids, task.ID())
+		}
+		return len(ids) == tasks
+	})
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *telling) await(what string, so func() bool) {
+	s.t.Helper()
+	for range 300 {
+		if so() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.t.Fatalf("%s: not within 30 s", what)
+}
+
+// route runs `plimsoll router` until the test ends, and gives its DNS server's
+// address.
+func (s *telling) route(change ...func(*app.RouteOptions)) string {
+	s.t.Helper()
+	out := &output{}
+	o := app.RouteOptions{
+		Platform: "ecs", Cluster: "default", Router: "127.0.0.1:0", State: s.t.TempDir(), Drain: time.Second, Out: out, Log: slog.New(slog.DiscardHandler),
+		Edge: app.EdgeOptions{AccessFormat: "json"}, Discovery: app.DiscoveryOptions{DNS: "127.0.0.1:0", Consul: s.told.url},
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	s.background(func(ctx context.Context) error { return app.Route(ctx, o) })
+	return s.dnsOf(out)
+}
+
+// background runs a program until the test ends.
+func (s *telling) background(program func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- program(ctx) }()
+	s.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// dnsOf is the DNS server's address, from what a program prints.
+func (s *telling) dnsOf(out *output) (address string) {
+	s.t.Helper()
+	s.await("the DNS server", func() bool {
+		_, rest, found := strings.Cut(out.String(), "DNS           ")
+		address, _, _ = strings.Cut(rest, " ")
+		return found
+	})
+	return address
+}
+
+// named are the ids of the tasks that DNS names for a service; problem is its answer
+// where it has none.
+func (s *telling) named(address, service string) (ids []string, problem string) {
+	s.t.Helper()
+	if !strings.Contains(service, ".") {
+		service += ".default.plimsoll.internal"
+	}
+	name, zone, _ := strings.Cut(service, ".")
+	reply, err := dns.Exchange(new(dns.Msg).SetQuestion(fmt.Sprintf("_%s._tcp.%s.", name, zone), dns.TypeSRV), address)
+	s.must(err)
+	for _, rr := range reply.Answer {
+		id, _, _ := strings.Cut(rr.(*dns.SRV).Target, ".")
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	if reply.Rcode != dns.RcodeSuccess {
+		problem = dns.RcodeToString[reply.Rcode]
+	}
+	return ids, problem
+}
+
+// names waits until DNS names these tasks for a service, and no others.
+func (s *telling) names(address, service string, want ...string) {
+	s.t.Helper()
+	var got []string
+	s.await(fmt.Sprintf("DNS names %q for %s", want, service), func() bool {
+		got, _ = s.named(address, service)
+		return slices.Equal(got, want)
+	})
+}
+
+// inConsul are the tasks of the entries of a service.
+func (d *directories) inConsulOf(service string) (ids []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.entries {
+		if e.Service == service {
+			ids = append(ids, e.Meta["plimsoll-task"])
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func TestARouterAloneTellsDNSAndConsulOfTheTasksThatItSendsRequestsTo(t *testing.T) {
+	s := newTelling(t)
+	s.service("web", 3, "web.localhost/")
+	s.service("batch", 1, "")                                   // no route: nobody is told
+	s.service(strings.Repeat("long", 20), 1, "long.localhost/") // no name in DNS
+	two := s.listen("web", 2)
+	s.listen("batch", 1)
+	address := s.route()
+	s.names(address, "web", two...)
+	for name, want := range map[string]string{"batch": "NXDOMAIN", "web.bank.plimsoll.internal": "REFUSED"} {
+		if ids, problem := s.named(address, name); len(ids) > 0 || problem != want {
+			t.Errorf("DNS answers for %s with %q %s", name, ids, problem)
+		}
+	}
+	s.await("Consul has them", func() bool { return slices.Equal(s.told.inConsulOf("web"), two) })
+	s.told.mu.Lock()
+	for id, e := range s.told.entries {
+		if !slices.Equal(e.Tags, []string{"urlprefix-web.localhost/"}) {
+			t.Errorf("the entry %q has the tags %q", id, e.Tags)
+		}
+	}
+	s.told.mu.Unlock()
+
+	// The second router, by the first one's side, sees what the first one does.
+	beside := s.route()
+	s.names(beside, "web", two...)
+	three := append(s.listen("web", 1), two...)
+	slices.Sort(three)
+	for _, dns := range []string{address, beside} {
+		s.names(dns, "web", three...)
+	}
+	s.await("Consul has all", func() bool { return slices.Equal(s.told.inConsulOf("web"), three) })
+
+	if err := s.tasks[three[0]].Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dns := range []string{address, beside} {
+		s.names(dns, "web", three[1:]...)
+	}
+	s.await("it has left Consul", func() bool { return slices.Equal(s.told.inConsulOf("web"), three[1:]) })
+	_, err := s.api.StopTask(t.Context(), &awsecs.StopTaskInput{Task: &three[1]})
+	s.must(err)
+	for _, dns := range []string{address, beside} {
+		s.names(dns, "web", three[2])
+	}
+	s.await("the stopped task has left Consul", func() bool { return slices.Equal(s.told.inConsulOf("web"), three[2:]) })
+}
