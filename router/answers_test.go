@@ -2,11 +2,12 @@ package router
 
 import (
 	"bufio"
-
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,60 @@ func TestProvisionalAnswersArePassedOn(t *testing.T) {
 	if answer.StatusCode != 103 || answer.Header.Get("Link") != "</a.css>" || answer.Header.Get("X-Hop") != "" {
 		t.Errorf("%d %v", answer.StatusCode, answer.Header)
 	}
+}
+
+func TestProvisionalAnswersArePassedOnWhicheverWayARequestGoes(t *testing.T) {
+	hints := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a.css>")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
+		fmt.Fprint(w, "ok")
+	}
+	plain, h2c := backend(t, hints), h2cBackend(t, hints)
+	s := serve(t, Options{})
+	for _, c := range []struct {
+		name   string
+		table  Table
+		client *http.Client
+	}{
+		{"HTTP/2 to HTTP/1.1", one(targetOf("1", plain)), http2Client(t, nil)},
+		{"HTTP/1.1 to HTTP/2", over(Upstream{Protocol: H2C}, targetOf("2", h2c)), s.client},
+		{"compressed", rare(one(targetOf("1", plain))), s.client},
+	} {
+		s.set(t, c.table)
+		var codes []string
+		trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			codes = append(codes, fmt.Sprint(code, h["Link"], h["Connection"]))
+			return nil
+		}}
+		request, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", "http://"+s.address+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if string(body) != "ok" || err != nil || answer.Header["Link"] != nil {
+			t.Errorf("%s: %q %v %v", c.name, body, err, answer.Header)
+		}
+		if len(codes) != 1 || codes[0] != "103 [</a.css>] []" {
+			t.Errorf("%s: the provisional answers are %q", c.name, codes)
+		}
+	}
+	if answer := s.raw(t, "GET / HTTP/1.0\r\nHost: x\r\n\r\n"); answer.StatusCode != 200 {
+		t.Errorf("HTTP/1.0, which knows none: %d", answer.StatusCode)
+	}
+}
+
+// rare gives the routes a feature that net/http's path alone has.
+func rare(table Table) Table {
+	for i := range table.Routes {
+		table.Routes[i].Compress = true
+	}
+	return table
 }
 
 // asks is a client's connection on which a test writes and reads by itself.

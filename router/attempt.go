@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"sync"
 	"time"
 )
@@ -71,6 +74,19 @@ func (a *attempt) answered() {
 	if a.head != nil {
 		a.head.Stop()
 	}
+}
+
+// hinted gives the context in which the target's answers before the last are passed
+// on, as long as the last has not come.
+func (a *attempt) hinted(x *exchange, ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.ended {
+			x.hint(code, http.Header(header))
+		}
+		return nil
+	}})
 }
 
 // listen starts the wait for the next piece of the answer, and heard ends it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -114,7 +115,7 @@ func (x *exchange) attempt(t *target) (over bool) {
 	defer attempt.end()
 	body := &sharedBody{from: x.request.Body, ended: attempt.sent}
 	defer body.Close()
-	out := x.addressed(t).WithContext(attempt.vigil.over(attempt.ctx))
+	out := x.addressed(t).WithContext(attempt.hinted(x, attempt.vigil.over(attempt.ctx)))
 	if x.request.ContentLength == 0 {
 		attempt.sent()
 	} else {
@@ -125,11 +126,11 @@ func (x *exchange) attempt(t *target) (over bool) {
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
 	answer, err := x.router.transports.of(x.service.settings.Load().carrier(x.request)).RoundTrip(out)
+	attempt.answered() // or it is over: hints that are still to come are too late
 	if err != nil {
 		x.bodyErr = body.failed()
 		return x.unanswered(t, attempt.reason(err))
 	}
-	attempt.answered()
 	t.answered()
 	x.answering = t
 	t.erred(answer.StatusCode)
@@ -277,6 +278,22 @@ func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
 		}
 		h[name] = values
 	}
+}
+
+// hint passes on an answer that is not the last. A 100 is net/http's own to say, when
+// the body is read; one to HTTP/1.0, which knows none of them, would be taken for
+// the last.
+func (x *exchange) hint(code int, header http.Header) {
+	if code == http.StatusContinue || !x.request.ProtoAtLeast(1, 1) {
+		return
+	}
+	h := x.w.Header()
+	kept := maps.Clone(h)
+	clear(h)
+	copyEndToEnd(h, header, nil)
+	x.w.WriteHeader(code)
+	clear(h)
+	maps.Copy(h, kept)
 }
 
 // errTarget marks an error on the target's side of a stream.

@@ -21,7 +21,7 @@ func (r *Router) behindProxy(l net.Listener) net.Listener {
 	if len(r.options.ProxyFrom) == 0 {
 		return l
 	}
-	return &proxyproto.Listener{
+	return halving{&proxyproto.Listener{
 		Listener:          l,
 		ReadHeaderTimeout: r.options.HeadTimeout,
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
@@ -31,8 +31,26 @@ func (r *Router) behindProxy(l net.Listener) net.Listener {
 			}
 			return proxyproto.SKIP, nil
 		},
-	}
+	}}
 }
+
+// halving gives connections of which one half can be closed, which the library's
+// cannot: or a target's end would never reach its client.
+type halving struct{ net.Listener }
+
+func (l halving) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if named, ok := conn.(*proxyproto.Conn); ok {
+		return proxied{named}, err
+	}
+	return conn, err
+}
+
+// proxied is a connection that may have begun with the PROXY protocol.
+type proxied struct{ *proxyproto.Conn }
+
+// CloseWrite closes the half that is written.
+func (c proxied) CloseWrite() error { return closeWrite(c.Raw()) }
 
 // announce tells a target by the PROXY protocol where a connection came from.
 func announce(version string, client, target net.Conn) error {

@@ -260,15 +260,7 @@ func (r *Router) connect(t *target, client net.Conn, route *route) (net.Conn, er
 	if !upstream.secure() || route.TLS == TLSPassthrough {
 		return to, nil
 	}
-	config := r.transports.of(upstream).TLSClientConfig.Clone()
-	config.NextProtos = nil
-	secure := tls.Client(to, config)
-	ctx, cancel := context.WithTimeout(r.ctx, r.options.HandshakeTimeout)
-	defer cancel()
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, to.Close())
-	}
-	return secure, nil
+	return r.secured(r.ctx, to, upstream)
 }
 
 // couple moves bytes both ways until both directions are at their end, or one

@@ -327,6 +327,48 @@ func TestTheProxyProtocolIsTakenFromTrustedPeersAndToldToTargets(t *testing.T) {
 	}
 }
 
+func TestTheEndOfATargetsHalfReachesAClientBehindAProxy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	heard := make(chan string, 1)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // the router's checks connect as well
+				defer conn.Close()
+				fmt.Fprintln(conn, "bye")
+				_ = conn.(*net.TCPConn).CloseWrite()
+				if text, _ := io.ReadAll(conn); len(text) > 0 {
+					heard <- string(text)
+				}
+			}()
+		}
+	}()
+	port := freePort(t)
+	s := serve(t, Options{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	s.set(t, Table{
+		Routes:   []Route{{TCP: port, Service: "db"}},
+		Services: map[string][]Target{"db": {{ID: "1", Address: l.Addr().String()}}},
+	})
+	conn := dialPort(t, port)
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprint(conn, "PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n")
+	if text, err := io.ReadAll(conn); string(text) != "bye\n" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	fmt.Fprint(conn, "and the other half")
+	_ = conn.(*net.TCPConn).CloseWrite()
+	if text := <-heard; text != "and the other half" {
+		t.Errorf("the target heard %q", text)
+	}
+}
+
 // named begins each answer with the peer's address.
 type named struct{ net.Listener }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -103,6 +104,20 @@ func newTransport(u Upstream, dial dialFunc, handshake time.Duration) (*http.Tra
 	}
 	t.TLSClientConfig = config
 	return t, nil
+}
+
+// secured ends the handshake of TLS with a target of such an upstream, for what is no
+// HTTP/2. On an error conn is closed.
+func (r *Router) secured(ctx context.Context, conn net.Conn, u Upstream) (net.Conn, error) {
+	config := r.transports.of(u).TLSClientConfig.Clone()
+	config.NextProtos = nil
+	secure := tls.Client(conn, config)
+	ctx, cancel := context.WithTimeout(ctx, r.options.HandshakeTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secure, nil
 }
 
 // tlsConfig is how a target is asked for its certificate.

@@ -37,6 +37,7 @@ func (x *exchange) upgrade(t *target) (over bool) {
 		attempt := x.await(t)
 		defer attempt.end()
 		attempt.answered()
+		defer context.AfterFunc(attempt.ctx, func() { conn.Close() })()
 		x.relay(t, answer, attempt)
 		return true
 	}
@@ -91,13 +92,19 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	raw := conn
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	watch := vigil{router: x.router, every: x.router.options.DialTimeout, end: func(error) { conn.Close() }}
+	watch := vigil{router: x.router, every: x.router.options.DialTimeout, end: func(error) { raw.Close() }}
 	watch.begin(conn)
 	defer watch.stop()
 	if limit := x.patience(); limit > 0 {
 		_ = conn.SetDeadline(time.Now().Add(limit))
+	}
+	if upstream := x.service.settings.Load().upstream; upstream.secure() {
+		if conn, err = x.router.secured(ctx, conn, upstream); err != nil {
+			return nil, nil, nil, watch.reason(err)
+		}
 	}
 	out := x.addressed(t)
 	out.Header = out.Header.Clone()
@@ -106,7 +113,7 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	reader := bufio.NewReader(conn)
 	var answer *http.Response
 	if err = out.Write(conn); err == nil {
-		answer, err = http.ReadResponse(reader, out)
+		answer, err = x.finalAnswer(reader, out)
 	}
 	if err != nil {
 		conn.Close()
@@ -114,6 +121,18 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return conn, reader, answer, nil
+}
+
+// finalAnswer reads an answer, and passes on those that come before it.
+func (x *exchange) finalAnswer(from *bufio.Reader, out *http.Request) (*http.Response, error) {
+	for range maxProvisional {
+		answer, err := http.ReadResponse(from, out)
+		if err != nil || answer.StatusCode >= 200 || answer.StatusCode == http.StatusSwitchingProtocols {
+			return answer, err
+		}
+		x.hint(answer.StatusCode, answer.Header)
+	}
+	return nil, fmt.Errorf("%w: too many provisional ones come before it", errUnreadable)
 }
 
 func writeSwitch(client net.Conn, header http.Header) error {
