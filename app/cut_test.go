@@ -11,9 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"plimsoll"
 	"plimsoll/discovery"
 	"plimsoll/router"
 )
@@ -73,7 +75,7 @@ func face(t *testing.T, n *network, interval time.Duration, services ...string) 
 	running.Go(func() { _ = f.router.Serve(l) })
 	f.routes, f.now = routes, &changing{}
 	f.tell()
-	told, err := newTelling(file, log)
+	told, err := newTelling(file, true, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,4 +279,69 @@ func TestAHostThatDiesAndAZoneThatIsCutOffCostNoRequestThatCanBeSentAgain(t *tes
 	f.until("its successor is healthy", func() bool { return f.healthy(n.hosts...) == 4*len(n.hosts) })
 	gone := n.in("c")[0]
 	f.lose("all of a host's tasks are killed", func() { gone.kill() }, gone)
+}
+
+// ECS says for minutes that the tasks of a lost host run; nothing routes to them here.
+func TestWithoutARouterALostHostLeavesDNSToo(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	n := newNetwork(t, 1)
+	told, err := newTelling(project(t, `
+name: shop
+services:
+  web: {command: [x], ports: ['8080'], x-plimsoll: {route: {path: /, health: /health, check: {interval: 1s, timeout: 1s}}}}
+  plain: {command: [x], ports: ['8080']}
+`), false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &facing{network: n, finder: &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: slog.New(slog.DiscardHandler)}}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f.finder.follow(ctx, func() plimsoll.Cluster { return n.cluster("web", "plain") }, nil) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		if err := told.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	names := func(what, service string, want ...*aHost) {
+		t.Helper()
+		took := f.until(what, func() bool {
+			client := &asker{server: f.finder.dns, name: service + ".shop." + discovery.DefaultSuffix + "."}
+			got := client.addresses()
+			for _, h := range want {
+				if !got[h.address] {
+					return false
+				}
+			}
+			return len(got) == len(want)
+		})
+		t.Logf("%s: %s after %s", what, service, took.Round(time.Millisecond))
+	}
+	signal := func(h *aHost, s syscall.Signal) {
+		if err := h.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b, c := n.hosts[0], n.hosts[1], n.hosts[2]
+	for _, service := range []string{"web", "plain"} {
+		names("all are told", service, a, b, c)
+	}
+	signal(b, syscall.SIGSTOP)
+	names("its tasks take connections and answer none", "web", a, c)
+	names("of which a check that only connects sees nothing", "plain", a, b, c)
+	signal(b, syscall.SIGCONT)
+	names("they answer again", "web", a, b, c)
+	n.cut(a)
+	for _, service := range []string{"web", "plain"} {
+		names("a host is lost", service, b, c)
+	}
+	n.mend(a)
+	for _, service := range []string{"web", "plain"} {
+		names("it is back", service, a, b, c)
+	}
 }

@@ -1,12 +1,16 @@
 package app
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"plimsoll"
 	"plimsoll/compose"
@@ -18,24 +22,68 @@ import (
 // a route by their tags, and their tasks that may get new work.
 type telling struct {
 	project *compose.Project // nil: none
+	// only are the services of the file that are told; nil: all of them.
+	only map[string]bool
 	// tagged tells of the services with a route by their tags, too.
 	tagged bool
 	routes *routed
 	// standings are what the router's checks say of a routed service's tasks, by id;
 	// nil where there is no router.
 	standings func(service string) map[string]router.Standing
-	log       *slog.Logger
-	unnamed   map[string]bool // services that have been complained of
+	// checker checks the tasks that no router does; nil: nobody, and they are taken to be well.
+	checker  *router.Checker
+	unproven map[string]time.Time // services of which no task has passed a check, and since when
+	log      *slog.Logger
+	unnamed  map[string]bool // services that have been complained of
 }
 
-// newTelling tells of the services of a file; project may be nil.
-func newTelling(project *compose.Project, log *slog.Logger) (*telling, error) {
+// tellUnproven is how long no task of a service passes a check until that is logged.
+const tellUnproven = 30 * time.Second
+
+// newTelling tells of the services of a file, all of whose tasks are checked or none;
+// project may be nil.
+func newTelling(project *compose.Project, unchecked bool, log *slog.Logger) (*telling, error) {
 	routes := &routed{log: slog.New(slog.DiscardHandler), told: map[string]bool{}} // the router's own complain
 	var err error
 	if routes.file, err = fileRoutes(project); err != nil {
 		return nil, err
 	}
-	return &telling{project: project, routes: routes, log: log, unnamed: map[string]bool{}}, nil
+	t := &telling{project: project, routes: routes, log: log, unproven: map[string]time.Time{}, unnamed: map[string]bool{}}
+	if unchecked {
+		return t, nil
+	}
+	t.checker = router.NewChecker(router.Health{}, log)
+	// That a file for the checks is not there is said at the start.
+	if err := t.check(t.services(plimsoll.Cluster{}), plimsoll.Cluster{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("the tasks cannot be checked: %w", err), t.close())
+	}
+	return t, nil
+}
+
+// close ends the checks.
+func (t *telling) close() error {
+	if t.checker == nil {
+		return nil
+	}
+	return t.checker.Close()
+}
+
+// check has those tasks checked that no router checks.
+func (t *telling) check(services map[string]told, cluster plimsoll.Cluster) error {
+	checked := map[string]router.Checked{}
+	for name, s := range services {
+		if !s.routed || t.standings == nil {
+			checked[name] = router.Checked{Upstream: s.upstream, Check: s.check}
+		}
+	}
+	for _, task := range cluster.Tasks {
+		c, ours := checked[task.Service]
+		if e, found := endpointOf(task, services[task.Service].checkPort()); ours && found && task.Serving() {
+			c.Targets = append(c.Targets, targetOf(task, e))
+			checked[task.Service] = c
+		}
+	}
+	return t.checker.Set(checked)
 }
 
 // told is what is told of a service besides its tasks.
@@ -43,14 +91,28 @@ type told struct {
 	routed bool
 	port   int      // its own, the first route's; 0: the first that there is
 	tags   []string // its routes, as fabio reads them from Consul
+	// Where it has no route: the port that is registered in AWS.
+	registered int
+	upstream   router.Upstream
+	check      router.Check
 }
+
+// checkPort is the container port that is checked.
+func (s told) checkPort() int { return cmp.Or(s.port, s.registered) }
 
 // services are those that are told.
 func (t *telling) services(cluster plimsoll.Cluster) map[string]told {
 	out := map[string]told{}
 	if t.project != nil {
 		for _, s := range t.project.Services {
-			out[s.Name] = told{}
+			if t.only != nil && !t.only[s.Name] {
+				continue
+			}
+			one := told{}
+			for _, r := range s.Scaling.AllRegisters() {
+				one.registered = cmp.Or(one.registered, r.Port)
+			}
+			out[s.Name] = one
 		}
 	}
 	for _, r := range t.routes.routes(cluster) {
@@ -64,6 +126,7 @@ func (t *telling) services(cluster plimsoll.Cluster) map[string]told {
 		}
 		if r.Port == 0 || r.Port == one.port {
 			one.tags = append(one.tags, fabioTagOf(r.Route))
+			one.check, one.upstream = cmp.Or(one.check, r.Route.Check), cmp.Or(one.upstream, r.Route.Upstream)
 		}
 		out[name] = one
 	}
@@ -110,16 +173,13 @@ func (t *telling) directory(cluster plimsoll.Cluster) (d discovery.Directory, un
 		Others: map[string]bool{}, Gone: map[string]bool{},
 	}
 	services := t.services(cluster)
-	standings := map[string]map[string]router.Standing{}
 	for name, s := range services {
 		d.Services[name] = nil
 		if len(s.tags) > 0 {
 			d.Tags[name] = s.tags
 		}
-		if s.routed && t.standings != nil {
-			standings[name] = t.standings(name)
-		}
 	}
+	standings := t.judge(services, cluster)
 	for _, s := range cluster.Services {
 		if _, ours := services[s.Name]; ours && len(s.Registries) > 0 {
 			d.Kept[s.Name] = s.Registries
@@ -145,8 +205,8 @@ func (t *telling) directory(cluster plimsoll.Cluster) (d discovery.Directory, un
 			d.Unsure[id] = true
 			continue
 		}
-		if service.routed && t.standings != nil && i.Healthy {
-			standing := standings[task.Service][id]
+		if judged, ok := standings[task.Service]; ok && i.Healthy {
+			standing := judged[id]
 			i.Healthy = standing == router.Used
 			d.Unsure[id] = standing == router.Unchecked || standing == router.Unproven
 			unchecked = unchecked || standing == router.Unchecked
@@ -155,6 +215,48 @@ func (t *telling) directory(cluster plimsoll.Cluster) (d discovery.Directory, un
 	}
 	maps.DeleteFunc(d.Unsure, func(_ string, unsure bool) bool { return !unsure })
 	return d, unchecked
+}
+
+// judge gives what is known of the tasks' health, by service and task; services of
+// which nobody judges are not in it.
+func (t *telling) judge(services map[string]told, cluster plimsoll.Cluster) map[string]map[string]router.Standing {
+	out := map[string]map[string]router.Standing{}
+	if t.checker != nil {
+		if err := t.check(services, cluster); err != nil {
+			t.log.Error("the tasks are not checked as they should be", "err", err)
+		}
+	}
+	for name, s := range services {
+		switch {
+		case s.routed && t.standings != nil:
+			out[name] = t.standings(name)
+		case t.checker != nil:
+			out[name] = t.checker.Standings(name)
+			t.noteUnproven(name, out[name])
+		}
+	}
+	return out
+}
+
+// noteUnproven says so, once, where no task of a service has passed a check for long.
+func (t *telling) noteUnproven(service string, standings map[string]router.Standing) {
+	since, noted := t.unproven[service]
+	for _, standing := range standings {
+		if standing == router.Used || standing == router.LeftOut {
+			delete(t.unproven, service)
+			return
+		}
+	}
+	switch {
+	case len(standings) == 0:
+		delete(t.unproven, service)
+	case !noted:
+		t.unproven[service] = time.Now()
+	case !since.IsZero() && time.Since(since) > tellUnproven:
+		t.unproven[service] = time.Time{}
+		t.log.Warn("no task of a service has passed a check from here, and none is told of: can its port be reached from here? plimsoll run --unchecked tells of all running tasks",
+			"service", service, "tasks", len(standings))
+	}
 }
 
 // instanceOf is a task on its host, with the service's own port first. Its address is

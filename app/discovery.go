@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"sync"
@@ -30,6 +31,8 @@ type DiscoveryOptions struct {
 	Consul string
 	// Register keeps the tasks registered where in AWS the file says.
 	Register bool
+	// Unchecked tells of all running tasks, whatever checks of them would say.
+	Unchecked bool
 }
 
 // onDNS is the DNS server's flag.
@@ -68,16 +71,22 @@ type keeper struct {
 // have a route by their tags.
 func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string, open dnsSockets, log *slog.Logger) (*finder, error) {
 	o.Register = o.Register && (registers(project) || fileLedger(dir).exists())
-	if o == (DiscoveryOptions{}) {
+	if o.DNS == "" && o.Consul == "" && !o.Register {
 		return nil, nil
 	}
 	f := &finder{log: log}
 	var err error
-	if f.telling, err = newTelling(project, log); err != nil {
+	if f.telling, err = newTelling(project, o.Unchecked, log); err != nil {
 		return nil, err
 	}
 	if o.Register {
 		f.registries(project, dir)
+	}
+	if o.DNS == "" && o.Consul == "" {
+		f.telling.only = map[string]bool{}
+		for _, k := range f.keepers {
+			maps.Copy(f.telling.only, k.services)
+		}
 	}
 	if o.Consul != "" {
 		agent, err := consul.New(consul.Options{Address: o.Consul, Log: log})
@@ -183,7 +192,7 @@ func (f *finder) start(s *stack, snapshot func() plimsoll.Cluster, changed <-cha
 	s.push("discovery", func(context.Context) error {
 		stop()
 		running.Wait()
-		return nil
+		return f.telling.close()
 	})
 }
 

@@ -18,7 +18,7 @@ name: shop
 services:
   web: {command: [x], ports: ["8080", "9090"], x-plimsoll: {route: {host: shop.localhost, path: /, port: 9090}}}
   mailer: {command: [x]}
-`), slog.New(slog.DiscardHandler))
+`), true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,11 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	consul "github.com/hashicorp/consul/api"
-	"github.com/miekg/dns"
 
 	"plimsoll/app"
 )
@@ -113,40 +109,20 @@ services:
     x-plimsoll: {min: 1, max: 1, register: {cloudMap: srv-1}}
 `
 
-// registeredRun is a run of registeredShop, whose task is running.
+// registeredRun is a run of registeredShop.
 type registeredRun struct {
-	*engineStand
-	api  *ecs.Client
-	told *directories
+	*telling
 	out  *output
 	stop func() // and wait for the end
 }
 
 func runRegistered(t *testing.T, dry bool) *registeredRun {
 	t.Helper()
-	s := newEngine(t, t.TempDir())
-	c := s.config("us-east-1")
-	keys, err := c.Credentials.Retrieve(t.Context())
-	s.must(err)
-	r := &registeredRun{engineStand: s, api: ecs.NewFromConfig(c), told: newDirectories(t), out: &output{}}
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_ENDPOINT_URL_SERVICEDISCOVERY": r.told.url, "AWS_REGION": c.Region,
-		"AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
-	} {
-		t.Setenv(name, value)
-	}
-	_, err = r.api.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
-		Family: aws.String("web"), ContainerDefinitions: []types.ContainerDefinition{{
-			Name: aws.String("web"), Image: aws.String("busybox"), Memory: aws.Int32(64), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
-		}},
-	})
-	s.must(err)
-	_, err = r.api.CreateService(t.Context(), &ecs.CreateServiceInput{ServiceName: aws.String("web"), TaskDefinition: aws.String("web"), DesiredCount: aws.Int32(1)})
-	s.must(err)
-	file := filepath.Join(t.TempDir(), "compose.yaml")
-	s.must(os.WriteFile(file, []byte(registeredShop), 0o600))
+	r := &registeredRun{telling: newTelling(t), out: &output{}}
+	r.service("web", 1, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
+	file := r.file(registeredShop)
 	go func() {
 		ended <- app.Run(ctx, app.RunOptions{
 			Platform: "ecs", Cluster: "default", File: file, Out: r.out, Log: slog.New(slog.DiscardHandler), DryRun: dry,
@@ -163,42 +139,29 @@ func runRegistered(t *testing.T, dry bool) *registeredRun {
 	return r
 }
 
-func (r *registeredRun) await(what string, so func() bool) {
-	r.t.Helper()
-	for range 300 {
-		if so() {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	r.t.Fatalf("%s: not within 30 s; Cloud Map has %q\n%s", what, r.told.ids(), r.out)
-}
-
-// inDNS tells whether DNS names the task.
-func (r *registeredRun) inDNS() bool {
-	_, rest, _ := strings.Cut(r.out.String(), "DNS           ")
-	address, _, _ := strings.Cut(rest, " ")
-	q := new(dns.Msg).SetQuestion("_web._tcp.default.plimsoll.internal.", dns.TypeSRV)
-	reply, err := dns.Exchange(q, address)
-	return err == nil && len(reply.Answer) == 1
-}
-
 func TestARunTellsDNSConsulAndCloudMapWhereTheTasksAre(t *testing.T) {
 	r := runRegistered(t, false)
+	id := r.listen("web", 1)[0]
 	r.await("the task is in Cloud Map", func() bool { return len(r.told.ids()) == 1 })
 	first := r.told.ids()[0]
-	id := strings.TrimSuffix(strings.TrimPrefix(first, "plimsoll-"), "-8080")
+	if first != "plimsoll-"+id+"-8080" {
+		t.Errorf("Cloud Map has %q", first)
+	}
 	r.await("the task is in Consul", func() bool { return r.told.inConsul("plimsoll:default:web:" + id + ":8080") })
-	r.await("the task is in DNS", r.inDNS)
-	_, err := r.api.StopTask(t.Context(), &ecs.StopTaskInput{Task: &id})
+	address := r.dnsOf(r.out)
+	r.names(address, "web", id)
+	_, err := r.api.StopTask(t.Context(), &awsecs.StopTaskInput{Task: &id})
 	r.must(err)
+	r.names(address, "web") // the next one does not answer yet
+	next := r.listen("web", 1)
+	r.names(address, "web", next...)
 	r.await("the stopped task is out of Cloud Map", func() bool { return !r.told.leftAt(first).IsZero() })
 	r.await("the next one is in", func() bool { return len(r.told.ids()) == 1 && r.told.ids()[0] != first })
 }
 
 func TestADryRunRegistersNothing(t *testing.T) {
 	r := runRegistered(t, true)
-	r.await("the task is in DNS", r.inDNS)
+	r.names(r.dnsOf(r.out), "web", r.listen("web", 1)...)
 	r.stop()
 	if n := r.told.calls.Load(); n > 0 {
 		t.Errorf("Consul and Cloud Map got %d calls", n)

@@ -308,10 +308,7 @@ func (r *routed) table(cluster plimsoll.Cluster) router.Table {
 		}
 		for port, key := range ports[task.Service] {
 			if e, ok := endpointOf(task, port); ok {
-				t.Services[key] = append(t.Services[key], router.Target{
-					ID: task.ID(), Zone: task.Zone, Address: net.JoinHostPort(e.Host, strconv.Itoa(e.Port)),
-					Weight: int(task.Reserved.CPU),
-				})
+				t.Services[key] = append(t.Services[key], targetOf(task, e))
 			}
 		}
 	}
@@ -319,6 +316,13 @@ func (r *routed) table(cluster plimsoll.Cluster) router.Table {
 		slices.SortFunc(targets, func(a, b router.Target) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	return t
+}
+
+// targetOf is a task as the router has it, where it is reached.
+func targetOf(task plimsoll.Task, e plimsoll.Endpoint) router.Target {
+	return router.Target{
+		ID: task.ID(), Zone: task.Zone, Address: net.JoinHostPort(e.Host, strconv.Itoa(e.Port)), Weight: int(task.Reserved.CPU),
+	}
 }
 
 // endpointOf is where a container port of a task is reached; port 0 is the

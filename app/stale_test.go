@@ -105,7 +105,7 @@ func TestNoClientUsesAnAnswerThatIsStaleForMoreThanTheTTLAndASecond(t *testing.T
 			begins, phase := time.Duration(n%5)*200*time.Millisecond, time.Duration(n/5)*100*time.Millisecond
 			synctest.Test(t, func(t *testing.T) {
 				now := &changing{tasks: []plimsoll.Task{stays, goes}}
-				told, err := newTelling(file, slog.New(slog.DiscardHandler))
+				told, err := newTelling(file, true, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
 				}

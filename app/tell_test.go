@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +30,7 @@ type telling struct {
 	api   *awsecs.Client
 	told  *directories
 	tasks map[string]net.Listener // by id, where the test listens
+	end   func()                  // ends the program that was started last
 }
 
 func newTelling(t *testing.T) *telling {
@@ -50,7 +54,7 @@ func (s *telling) service(name string, tasks int32, route string) {
 	s.t.Helper()
 	_, err := s.api.RegisterTaskDefinition(s.t.Context(), &awsecs.RegisterTaskDefinitionInput{
 		Family: &name, ContainerDefinitions: []types.ContainerDefinition{{
-			Name: aws.String("main"), Image: aws.String("busybox"), Memory: aws.Int32(16), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(80)}},
+			Name: aws.String("main"), Image: aws.String("busybox"), Memory: aws.Int32(16), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
 		}},
 	})
 	s.must(err)
@@ -60,6 +64,14 @@ func (s *telling) service(name string, tasks int32, route string) {
 	}
 	_, err = s.api.CreateService(s.t.Context(), in)
 	s.must(err)
+}
+
+// file writes a compose file.
+func (s *telling) file(text string) string {
+	s.t.Helper()
+	name := filepath.Join(s.t.TempDir(), "compose.yaml")
+	s.must(os.WriteFile(name, []byte(text), 0o600))
+	return name
 }
 
 // listen has so many of a service's tasks answer, and gives their ids.
@@ -119,12 +131,13 @@ func (s *telling) background(program func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- program(ctx) }()
-	s.t.Cleanup(func() {
+	s.end = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			s.t.Error(err)
 		}
 	})
+	s.t.Cleanup(s.end)
 }
 
 // dnsOf is the DNS server's address, from what a program prints.
@@ -228,4 +241,92 @@ func TestARouterAloneTellsDNSAndConsulOfTheTasksThatItSendsRequestsTo(t *testing
 		s.names(dns, "web", three[2])
 	}
 	s.await("the stopped task has left Consul", func() bool { return slices.Equal(s.told.inConsulOf("web"), three[2:]) })
+}
+
+// scale runs `plimsoll run` until the test ends, and gives its DNS server's address.
+func (s *telling) scale(file string, change ...func(*app.RunOptions)) string {
+	s.t.Helper()
+	out := &output{}
+	o := app.RunOptions{
+		Platform: "ecs", Cluster: "default", File: s.file(file), Out: out, Log: slog.New(slog.DiscardHandler),
+		Discovery: app.DiscoveryOptions{DNS: "127.0.0.1:0", Consul: s.told.url},
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	s.background(func(ctx context.Context) error { return app.Run(ctx, o) })
+	return s.dnsOf(out)
+}
+
+const checkedShop = `
+name: default
+services:
+  web:
+    command: [sleep, "9"]
+    ports: ["8080"]
+    x-plimsoll: {min: 3, max: 3, register: {cloudMap: srv-1}, route: {host: web.localhost, check: {interval: 200ms, timeout: 200ms}}}
+  plain: {command: [sleep, "9"], ports: ["8080"], x-plimsoll: {min: 2, max: 2}}
+`
+
+// ECS holds all of the tasks to be RUNNING, and goes on doing so.
+func TestARunWithoutARouterTellsOnlyOfTasksThatAnswer(t *testing.T) {
+	s := newTelling(t)
+	s.service("web", 3, "")
+	s.service("plain", 2, "")
+	plain, web := s.listen("plain", 1), s.listen("web", 2)
+	address := s.scale(checkedShop)
+	s.names(address, "web", web...)
+	s.names(address, "plain", plain...) // without a route: a connection
+	ids := func(tasks []string) (ids []string) {
+		for _, task := range tasks {
+			ids = append(ids, "plimsoll-"+task+"-8080")
+		}
+		return ids
+	}
+	s.await("Cloud Map and Consul have them", func() bool {
+		return slices.Equal(s.told.ids(), ids(web)) && slices.Equal(s.told.inConsulOf("web"), web) && slices.Equal(s.told.inConsulOf("plain"), plain)
+	})
+	web = append(web, s.listen("web", 1)...)
+	slices.Sort(web)
+	s.names(address, "web", web...)
+
+	s.must(s.tasks[web[0]].Close())
+	s.names(address, "web", web[1:]...)
+	s.await("Cloud Map and Consul have it no more", func() bool {
+		return slices.Equal(s.told.ids(), ids(web[1:])) && slices.Equal(s.told.inConsulOf("web"), web[1:])
+	})
+	s.must(s.tasks[web[1]].Close())
+	s.names(address, "web", web...) // more than half are unwell: all are told
+	s.await("Cloud Map and Consul have all", func() bool {
+		return slices.Equal(s.told.ids(), ids(web)) && slices.Equal(s.told.inConsulOf("web"), web)
+	})
+}
+
+func TestARunThatStartsAnewTakesNothingOutThatItHasNotChecked(t *testing.T) {
+	s := newTelling(t)
+	s.service("web", 3, "")
+	s.service("plain", 2, "")
+	s.listen("web", 3)
+	s.listen("plain", 2)
+	s.scale(checkedShop)
+	s.await("Cloud Map and Consul have all", func() bool {
+		return len(s.told.ids()) == 3 && len(s.told.inConsulOf("web")) == 3 && len(s.told.inConsulOf("plain")) == 2
+	})
+	s.end()
+	// From where the next one runs it reaches none of the tasks.
+	for _, l := range s.tasks {
+		s.must(l.Close())
+	}
+	address := s.scale(checkedShop)
+	s.names(address, "web")
+	time.Sleep(2 * time.Second) // several checks, and comparisons
+	if s.told.mu.Lock(); len(s.told.left) > 0 {
+		t.Errorf("Cloud Map has lost %v", s.told.left)
+	}
+	s.told.mu.Unlock()
+	if got := s.told.inConsulOf("plain"); len(got) != 2 {
+		t.Errorf("Consul has %q", got)
+	}
+	all := s.scale(checkedShop, func(o *app.RunOptions) { o.Discovery.Unchecked = true })
+	s.await("--unchecked tells of all", func() bool { ids, _ := s.named(all, "web"); return len(ids) == 3 })
 }

@@ -171,7 +171,7 @@ func (t *target) checked(err error, o Health) bool {
 			t.ramp(time.Now())
 		}
 		s.choose()
-		s.router.log.Info("router: target", "service", s.name, "task", t.ID, "address", t.Address,
+		s.router.log.Info("health: target", "service", s.name, "task", t.ID, "address", t.Address,
 			"healthy", t.health.state == healthy, "new", was == unproven, "reason", t.health.reason)
 	}
 	return t.health.state == healthy

@@ -63,31 +63,46 @@ func (r *Router) SetTable(t Table) error {
 		return ErrClosed
 	}
 	r.forgetDrained(t)
-	next := &table{hosts: map[string]*paths{}, wild: map[string]*paths{}, any: newPaths(), ports: map[int]*names{}, services: map[string]*service{}}
+	next := &table{hosts: map[string]*paths{}, wild: map[string]*paths{}, any: newPaths(), ports: map[int]*names{}, services: r.ready(t)}
+	for _, route := range t.Routes {
+		next.add(r.readyRoute(route, next, settings[route.Service]))
+	}
+	r.fill(next.services, t, settings)
+	r.forgetGates()
+	r.openPorts(next)
+	r.table.Store(next)
+	r.closePorts(next)
+	r.retireServices(next.services) // only now: a request that read the old table may still hold one
+	return nil
+}
+
+// ready gives the live services of a table, new ones without targets; r.mu is held.
+func (r *Router) ready(t Table) map[string]*service {
+	live := make(map[string]*service, len(t.Services))
 	for name := range t.Services {
 		s := r.services[name]
 		if s == nil {
 			s = newService(r, name)
 			r.services[name] = s
 		}
-		next.services[name] = s
+		live[name] = s
 	}
-	for _, route := range t.Routes {
-		next.add(r.ready(route, next, settings[route.Service]))
-	}
+	return live
+}
+
+// fill gives live services their settings and targets; r.mu is held.
+func (r *Router) fill(live map[string]*service, t Table, all map[string]settings) {
 	for name, targets := range t.Services {
-		s := next.services[name]
-		said := settings[name]
-		s.settings.Store(&said)
-		s.setTargets(targets, r.drained)
+		said := all[name]
+		live[name].settings.Store(&said)
+		live[name].setTargets(targets, r.drained)
 	}
-	r.forgetGates()
-	r.openPorts(next)
-	r.table.Store(next)
-	r.closePorts(next)
-	// Only now: a request that read the old table may still hold the service.
+}
+
+// retireServices takes out those that are in no table any more; r.mu is held.
+func (r *Router) retireServices(live map[string]*service) {
 	for name, s := range r.services {
-		if next.services[name] != nil {
+		if live[name] != nil {
 			continue
 		}
 		s.setTargets(nil, r.drained)
@@ -95,7 +110,6 @@ func (r *Router) SetTable(t Table) error {
 			delete(r.services, name)
 		}
 	}
-	return nil
 }
 
 // check finds what would make two readers of the table disagree.
@@ -165,8 +179,8 @@ func (r *Router) forgetDrained(t Table) {
 
 func newPaths() *paths { return &paths{routes: map[string]*route{}} }
 
-// ready makes the live form of a route; r.mu is held.
-func (r *Router) ready(from Route, t *table, s settings) *route {
+// readyRoute makes the live form of a route; r.mu is held.
+func (r *Router) readyRoute(from Route, t *table, s settings) *route {
 	return &route{
 		Route: from, service: t.services[from.Service], mirrored: t.services[from.Mirror.Service], gate: r.gateOf(from),
 		rare: from.rare() || s.rare(),

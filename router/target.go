@@ -131,7 +131,7 @@ func (s *service) choose() {
 	panics := 2*healthy < known
 	if panics != s.panics {
 		s.panics = panics
-		s.router.log.Warn("router: share of healthy targets", "service", s.name,
+		s.router.log.Warn("health: share of healthy targets", "service", s.name,
 			"healthy", healthy, "targets", known, "all_used", panics)
 	}
 	s.usable.Store(newPool(used, s.settings.Load().balance, s.router.options.Zone, now))

@@ -51,6 +51,7 @@ environment.`,
 	flags.StringVar(&o.ReleasesQueue, "releases-queue", "", "URL or name of a queue by which tasks that cannot reach --ui release themselves:\n{\"release\": \"TASK ARN\"}, sent with the credentials of the task's own role")
 	flags.StringVar(&o.UI, "ui", "", "address of the dashboard and the REST API (without it: none)")
 	discoveryFlags(cmd, &o.Discovery)
+	flags.BoolVar(&o.Discovery.Unchecked, "unchecked", false, "with --dns, --consul and x-plimsoll.register: tell of all running tasks, also of those that do not answer a check from here;\nfor a scaler that cannot reach their ports")
 	flags.BoolVar(&o.Once, "once", false, "decide once, carry it out, and exit")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "decide and tell, and change nothing")
 	_ = cmd.MarkFlagDirname("state")
@@ -75,7 +76,7 @@ func checkRun(o *app.RunOptions) error {
 	if err := checkDiscovery(o.Discovery); err != nil {
 		return err
 	}
-	if o.Once && o.Discovery != (app.DiscoveryOptions{}) {
+	if o.Once && (o.Discovery.DNS != "" || o.Discovery.Consul != "") {
 		return misusef("--dns and --consul need a scaler that stays; leave --once out")
 	}
 	if o.Once && o.EventsQueue != "" {
