@@ -56,6 +56,7 @@ type Keeper struct {
 
 	mu        sync.Mutex
 	directory *Directory
+	flaps     damper
 	drained   map[string]time.Time
 	known     map[string]bool // the instances that the registry may have
 	drains    int             // so many have been asked for
@@ -71,11 +72,12 @@ func NewKeeper(name string, registry Registry, log *slog.Logger) *Keeper {
 	}
 	return &Keeper{
 		name: name, registry: registry, log: log, changed: make(chan struct{}, 1),
-		drained: map[string]time.Time{}, known: map[string]bool{}, syncing: make(chan struct{}, 1),
+		flaps: damper{}, drained: map[string]time.Time{}, known: map[string]bool{}, syncing: make(chan struct{}, 1),
 	}
 }
 
-// SetDirectory replaces what is to be registered.
+// SetDirectory replaces what is to be registered. It is to be called every second, or
+// so: an instance whose health comes and goes stays out for a time that ends at a call.
 func (k *Keeper) SetDirectory(d Directory) error {
 	if err := d.Check(); err != nil {
 		return err
@@ -83,6 +85,7 @@ func (k *Keeper) SetDirectory(d Directory) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	maps.DeleteFunc(k.drained, func(_ string, at time.Time) bool { return time.Since(at) > drainMemory })
+	d.Services = k.flaps.damp(d.Services, d.Unsure, time.Now())
 	told := k.directory != nil && k.directory.tells(d)
 	k.directory = &d
 	if told {
