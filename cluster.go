@@ -42,6 +42,10 @@ const (
 	// TagReleased is on a task that has asked to be counted out: its work is over,
 	// it takes no more, and ends by itself. Its value is when it asked.
 	TagReleased = "plimsoll:released"
+	// TagDraining is on a task that is to be stopped next and gets no new work until
+	// then. Its value is when that lapses, so that nobody has to live on to take it
+	// back.
+	TagDraining = "plimsoll:draining"
 	// TagKeepHost is "true" on a service whose tasks keep their hosts: no host
 	// with one of them is taken out.
 	TagKeepHost = "plimsoll:keep-host"
@@ -108,6 +112,8 @@ type Task struct {
 	ProtectedUntil time.Time
 	// Released tells that the task has asked to be counted out (TagReleased).
 	Released bool
+	// Draining tells that the task is to be stopped next (TagDraining).
+	Draining bool
 	// Unwell tells that the health check of a container fails, or has not passed yet.
 	Unwell        bool
 	Reserved      Resources
@@ -135,7 +141,7 @@ func (t Task) Leaving() bool { return t.Live() && t.DesiredStatus == StatusStopp
 
 // Serving tells whether new work may be sent to the task.
 func (t Task) Serving() bool {
-	return t.LastStatus == StatusRunning && t.DesiredStatus == StatusRunning
+	return t.LastStatus == StatusRunning && t.DesiredStatus == StatusRunning && !t.Draining
 }
 
 // Endpoint is where a container port of a task can be reached.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -280,6 +281,27 @@ func (f *finder) drain(ctx context.Context, task string) error {
 	}
 	all.Wait()
 	return errors.Join(problems...)
+}
+
+// restore ends the drain of a task that stays.
+func (f *finder) restore(task string) {
+	if f == nil {
+		return
+	}
+	if f.dns != nil {
+		f.dns.Restore(task)
+	}
+	for _, k := range f.keepers {
+		k.Restore(task)
+	}
+}
+
+// tells tells whether others find the tasks of a service of the file by it.
+func (f *finder) tells(service string) bool {
+	if f == nil {
+		return false
+	}
+	return f.dns != nil || slices.ContainsFunc(f.keepers, func(k keeper) bool { return k.services == nil || k.services[service] })
 }
 
 // port is the DNS server's port, for the next start.

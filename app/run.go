@@ -57,10 +57,16 @@ func Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	loop, err := control.New(control.Options{
+	leaving := newDepartures(project)
+	options := control.Options{
 		Platform: platform, Services: services, Dir: o.State, Tick: runTick, DryRun: o.DryRun, Log: o.Log,
 		Eviction: scale.Eviction(project.Eviction), Budget: budget(project), Hosts: scaledHosts(platform, project.Hosts, project.Hosts.Groups),
-	})
+	}
+	if !o.Once {
+		// One pass has not the time. The marking is of the time, too.
+		options.Drainer, options.DrainTime = leaving, leaving.patience()+10*time.Second
+	}
+	loop, err := control.New(options)
 	if err != nil {
 		return err
 	}
@@ -85,6 +91,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	leaving.find = find
 	if o.ReleasesQueue != "" {
 		stop, err := takeReleases(ctx, o, loop)
 		if err != nil {

@@ -26,6 +26,7 @@ import (
 const (
 	insideVariable = "PLIMSOLL_TEST_INSIDE" // in a network namespace of its own
 	hostVariable   = "PLIMSOLL_TEST_HOST"   // as the tasks of a host, with their ports
+	rudeVariable   = "PLIMSOLL_TEST_RUDE"   // as a task that drops all at SIGTERM
 )
 
 func TestMain(m *testing.M) {
@@ -36,7 +37,17 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv(rudeVariable) != "" {
+		fmt.Fprintln(os.Stderr, http.ListenAndServe(net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), http.HandlerFunc(answerSlowly)))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
+}
+
+// answerSlowly answers every request after a while.
+func answerSlowly(w http.ResponseWriter, r *http.Request) {
+	time.Sleep(700 * time.Millisecond)
+	_, _ = io.Copy(w, r.Body)
 }
 
 // again is this program, started anew in a network namespace that ends with it.

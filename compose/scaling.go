@@ -17,7 +17,7 @@ type extension struct {
 	Budget              *Budget       `yaml:"budget" jsonschema_description:"The capacity to divide on a cluster without container instances (Fargate). Without it such a cluster has room for all that is wanted."`
 	Prices              Prices        `yaml:"prices" jsonschema_description:"What capacity costs in an hour, for spend.cost."`
 	Hosts               hosts         `yaml:"hosts" jsonschema_description:"The logical hosts (container instances) of the embedded engine."`
-	DeregistrationDelay time.Duration `yaml:"deregistrationDelay" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time for which a task that is to stop is kept for the requests that it still has, before it is sent the stop signal."`
+	DeregistrationDelay time.Duration `yaml:"deregistrationDelay" jsonschema:"default=30s,minimum=0s,maximum=1h" jsonschema_description:"The longest time for which a task that is to stop is kept for the requests that it still has, before it is sent the stop signal. Under plimsoll run nobody can tell when they have ended: there they get all of it."`
 }
 
 type hosts struct {

@@ -32,6 +32,10 @@ type Options struct {
 	Budget   *plimsoll.Resources
 	// Hosts, if given, has hosts come and go with what the services want.
 	Hosts *Hosts
+	// Drainer, if given, sees tasks out before a count is lowered for them.
+	// DrainTime bounds that for each. Default 5 min.
+	Drainer   Drainer
+	DrainTime time.Duration
 	// Dir is where overrides and the decisions' memory are kept over a
 	// restart; empty keeps them in memory only.
 	Dir string
@@ -100,8 +104,9 @@ type Decision struct {
 	Want    int       `json:"want"`
 	Grant   int       `json:"grant"`
 	Reason  string    `json:"reason"`
-	// Outcome is "done", "dry-run" or "failed: …". A change that fails or is
-	// only proposed again and again is recorded once.
+	// Outcome is "done", "dry-run", "drains: …" (it is done when those tasks have)
+	// or "failed: …". A change that is not done and only proposed again and again is
+	// recorded once.
 	Outcome string `json:"outcome"`
 }
 
@@ -124,6 +129,7 @@ const (
 	EventTaskOut          = "task-out"      // of the router and the directories: nothing new reaches it
 	EventTaskDrained      = "task-drained"  // its requests have ended, or their time has
 	EventTaskSignaled     = "task-signaled" // SIGTERM was sent
+	EventTaskBack         = "task-back"     // it was to leave, and is needed after all
 	EventTaskStopped      = "task-stopped"
 	EventTaskLost         = "task-lost" // gone from the platform without having been seen to stop
 	EventHostJoined       = "host-joined"

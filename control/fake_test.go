@@ -125,7 +125,7 @@ func (c *cluster) follow(s *plimsoll.Service) {
 		s.Running++
 		c.tasks = append(c.tasks, plimsoll.Task{
 			ARN: fmt.Sprintf("task/fake/%d", c.next), Service: s.Name, Reserved: one,
-			ContainerInstance: "ci/1", Zone: "a",
+			ContainerInstance: "ci/1", Zone: "a", CreatedAt: time.Now(),
 			LastStatus: plimsoll.StatusRunning, DesiredStatus: plimsoll.StatusRunning,
 		})
 	}

@@ -22,6 +22,7 @@ const (
 	defaultTick    = 2 * time.Second
 	defaultSettle  = 20 * time.Millisecond
 	defaultTimeout = 15 * time.Second
+	defaultDrain   = 5 * time.Minute
 )
 
 // readPatience is how long a step of Run waits for its sources. A reading that
@@ -61,7 +62,9 @@ type Loop struct {
 	hostsDue    time.Time
 	hostProblem string
 	lacking     map[string]bool
-	burstable   map[string]bool // GROUP/TYPE, said already
+	burstable   map[string]bool       // GROUP/TYPE, said already
+	departures  map[string]*departure // by service
+	exits       sync.WaitGroup
 
 	releases *releases
 	basis    atomic.Pointer[basis] // nil: there is none that holds
@@ -90,6 +93,9 @@ func New(o Options) (*Loop, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
+	if o.DrainTime <= 0 {
+		o.DrainTime = defaultDrain
+	}
 	if o.Hosts != nil && o.Hosts.Every <= 0 {
 		hosts := *o.Hosts
 		hosts.Every = defaultHostsEvery
@@ -106,9 +112,9 @@ func New(o Options) (*Loop, error) {
 		services: make(map[string]scale.Policy, len(o.Services)),
 		wake:     make(chan struct{}, 1),
 		readers:  make(chan struct{}, readsAtOnce),
-		own:      map[string]ownWrite{},
-		waiters:  map[chan struct{}]struct{}{},
-		history:  newHistory(),
+		own:      map[string]ownWrite{}, departures: map[string]*departure{},
+		waiters: map[chan struct{}]struct{}{},
+		history: newHistory(),
 	}
 	if err := l.admit(o.Services); err != nil {
 		return nil, err
@@ -176,6 +182,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		cancel()
 		watchers.Wait()
 		l.reads.Wait()
+		l.exits.Wait()
 		l.saveMemory()
 	}()
 	l.watch(ctx, &watchers)

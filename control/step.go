@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +39,7 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	decided, held := l.countReleases(ctx, now, cluster)
 	l.held = held
 	in := scale.Input{
-		Now: now, Cluster: decided, Policies: l.policies,
+		Now: now, Cluster: unmarked(decided), Policies: l.policies,
 		Readings: l.readings(now), Overrides: state.Overrides, Memory: l.memory,
 		Eviction: l.opts.Eviction, Budget: l.opts.Budget,
 	}
@@ -48,12 +49,13 @@ func (l *Loop) pass(ctx context.Context, patience time.Duration) *State {
 	l.history.record(now, state.Plan.Verdicts)
 	state.Took = l.now().Sub(began)
 	l.publish(state)
+	l.settleDepartures(ctx, &cluster, &state.Plan)
 	if len(state.Plan.Changes) == 0 && l.opts.Hosts == nil {
 		return state
 	}
 	// What was seen is shown before it is acted on: a call of the platform may
 	// take its time, and whoever routes by the state has to know at once.
-	l.act(ctx, &state.Plan)
+	l.act(ctx, &cluster, &state.Plan)
 	acted := *state
 	l.hostPass(ctx, &acted, in)
 	acted.Took = l.now().Sub(began)
@@ -93,7 +95,7 @@ func (l *Loop) sayProblem(ctx context.Context, now time.Time, problem string) {
 // act carries out the plan's changes in their order, and records each. If one
 // that shrinks fails, those that grow are left for the next pass: their room
 // may not come about.
-func (l *Loop) act(ctx context.Context, plan *scale.Plan) {
+func (l *Loop) act(ctx context.Context, cluster *plimsoll.Cluster, plan *scale.Plan) {
 	verdicts := make(map[string]*scale.Verdict, len(plan.Changes))
 	if len(plan.Changes) > 0 {
 		for i := range plan.Verdicts {
@@ -117,12 +119,18 @@ func (l *Loop) act(ctx context.Context, plan *scale.Plan) {
 			d.Outcome = "dry-run"
 		case c.To > c.From && failed != "":
 			d.Outcome = fmt.Sprintf("failed: not tried, because %s could not be shrunk", failed)
-		default:
+		case c.To > c.From:
 			if err := l.setDesired(ctx, c); err != nil {
 				d.Outcome = "failed: " + err.Error()
-				if c.To < c.From {
-					failed = c.Service
-				}
+			}
+		default:
+			to, err := l.lower(ctx, cluster, c)
+			if drains := errDrains(0); errors.As(err, &drains) {
+				d.Outcome = "drains: " + err.Error()
+			} else if err != nil {
+				d.Outcome, failed = "failed: "+err.Error(), c.Service
+			} else {
+				d.To = to
 			}
 		}
 		d.At = l.now()

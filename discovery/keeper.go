@@ -91,15 +91,28 @@ func (k *Keeper) SetDirectory(d Directory) error {
 	if told {
 		return nil
 	}
+	k.change()
+	return nil
+}
+
+// change asks for a comparison soon.
+func (k *Keeper) change() {
 	select {
 	case k.changed <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
-// Drain takes an instance out for good, and returns when nobody is sent to it any
-// more, or says why that is not known.
+// Restore ends a drain: the instance is registered again, if the directory has it.
+func (k *Keeper) Restore(id string) {
+	k.mu.Lock()
+	delete(k.drained, id)
+	k.mu.Unlock()
+	k.change()
+}
+
+// Drain takes an instance out until Restore, and returns when nobody is sent to it
+// any more, or says why that is not known.
 func (k *Keeper) Drain(ctx context.Context, id string) error {
 	k.mu.Lock()
 	k.drained[id] = time.Now()

@@ -194,3 +194,21 @@ func TestADrainThatFailsSaysSo(t *testing.T) {
 		}
 	})
 }
+
+func TestARestoredTaskIsRegisteredAgain(t *testing.T) {
+	s := &shelf{}
+	keep(t, s, func(t *testing.T, k *discovery.Keeper) {
+		put(t, k, webOf("one", "two"))
+		if err := k.Drain(t.Context(), "two"); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(s.last(), []string{"one"}) {
+			t.Errorf("after the drain: %q", s.last())
+		}
+		k.Restore("two")
+		synctest.Wait()
+		if !slices.Equal(s.last(), []string{"one", "two"}) {
+			t.Errorf("after it was restored: %q", s.last())
+		}
+	})
+}

@@ -172,7 +172,7 @@ func kept[T any](m map[string]*T, key string) *T {
 	return v
 }
 
-// Drain takes the instance with this id out at once and for good, and returns
+// Drain takes the instance with this id out at once and until Restore, and returns
 // when no answer that named it may still be kept by a client: at once if
 // nobody was told of it lately, after the TTL at most. If ctx ends before, the
 // error says so.
@@ -199,6 +199,14 @@ func (s *Server) Drain(ctx context.Context, id string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("task %q: DNS answers that name it may be kept for %s more: %w", id, wait, context.Cause(ctx))
 	}
+}
+
+// Restore ends a drain: the instance is named again, if the directory has it.
+func (s *Server) Restore(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.drained, id)
+	s.publish()
 }
 
 // ServeDNS answers one question.

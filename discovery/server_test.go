@@ -345,7 +345,7 @@ func TestOddQuestionsAreAnsweredByTheRules(t *testing.T) {
 	}
 }
 
-func TestADrainedTaskIsOutAtOnceAndStaysOut(t *testing.T) {
+func TestADrainedTaskIsOutAtOnceAndUntilItIsRestored(t *testing.T) {
 	s, address := serve(t, discovery.Options{})
 	set(t, s, shop(instance(1), instance(2)))
 	began := time.Now()
@@ -358,6 +358,10 @@ func TestADrainedTaskIsOutAtOnceAndStaysOut(t *testing.T) {
 	set(t, s, shop(instance(1), instance(2))) // from an older snapshot
 	if got := addresses(ask(t, address, "web.shop.plimsoll.internal.", dns.TypeA)); !slices.Equal(got, []string{"127.64.0.1"}) {
 		t.Errorf("after the drain: %q", got)
+	}
+	s.Restore("task2")
+	if got := addresses(ask(t, address, "web.shop.plimsoll.internal.", dns.TypeA)); len(got) != 2 {
+		t.Errorf("after it was restored: %q", got)
 	}
 }
 

@@ -63,6 +63,13 @@ type Releaser interface {
 	TakeBack(ctx context.Context, arn string) error
 }
 
+// Drainer is the optional ability to mark a task as the next to be stopped
+// (plimsoll.Task.Draining), for all who route to it. The mark is durable and lapses at
+// a time; the zero time takes it back. It wraps ErrNotFound for a task that is unknown.
+type Drainer interface {
+	MarkDraining(ctx context.Context, arn string, until time.Time) error
+}
+
 // Protector is the optional ability to protect tasks from being stopped by
 // scale-in. Expires is ignored when protecting is false.
 type Protector interface {

@@ -92,6 +92,7 @@ var (
 	_ platform.Deployer    = (*Cluster)(nil)
 	_ platform.TaskStopper = (*Cluster)(nil)
 	_ platform.Releaser    = (*Cluster)(nil)
+	_ platform.Drainer     = (*Cluster)(nil)
 	_ platform.Protector   = (*Cluster)(nil)
 	_ platform.HostScaler  = (*Cluster)(nil)
 )
@@ -224,22 +225,30 @@ func (c *Cluster) StopTask(ctx context.Context, arn, reason string) error {
 // Release tags a task with plimsoll.TagReleased. It wraps platform.ErrNotFound
 // for a task that is unknown.
 func (c *Cluster) Release(ctx context.Context, arn string) error {
-	_, err := call(ctx, c, c.api.TagResource, &awsecs.TagResourceInput{
-		ResourceArn: &arn, Tags: tags(map[string]string{plimsoll.TagReleased: c.now().UTC().Format(time.RFC3339)}),
-	})
-	if err != nil {
-		return c.problem(fmt.Sprintf("release task %q", arn), err)
-	}
-	return nil
+	return c.setTaskTag(ctx, "release", arn, plimsoll.TagReleased, c.now())
 }
 
 // TakeBack removes that tag.
 func (c *Cluster) TakeBack(ctx context.Context, arn string) error {
-	_, err := call(ctx, c, c.api.UntagResource, &awsecs.UntagResourceInput{
-		ResourceArn: &arn, TagKeys: []string{plimsoll.TagReleased},
-	})
+	return c.setTaskTag(ctx, "take back the release of", arn, plimsoll.TagReleased, time.Time{})
+}
+
+// MarkDraining tags a task with plimsoll.TagDraining, or removes that tag.
+func (c *Cluster) MarkDraining(ctx context.Context, arn string, until time.Time) error {
+	return c.setTaskTag(ctx, "mark as draining", arn, plimsoll.TagDraining, until)
+}
+
+// setTaskTag sets a task's tag to a time; the zero time removes it.
+func (c *Cluster) setTaskTag(ctx context.Context, doing, arn, key string, value time.Time) (err error) {
+	if value.IsZero() {
+		_, err = call(ctx, c, c.api.UntagResource, &awsecs.UntagResourceInput{ResourceArn: &arn, TagKeys: []string{key}})
+	} else {
+		_, err = call(ctx, c, c.api.TagResource, &awsecs.TagResourceInput{
+			ResourceArn: &arn, Tags: tags(map[string]string{key: value.UTC().Format(time.RFC3339)}),
+		})
+	}
 	if err != nil {
-		return c.problem(fmt.Sprintf("take back the release of task %q", arn), err)
+		return c.problem(fmt.Sprintf("%s task %q", doing, arn), err)
 	}
 	return nil
 }

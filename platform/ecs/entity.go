@@ -58,6 +58,7 @@ func task(t *types.Task, def definition, address string, at time.Time) plimsoll.
 		Reserved:          def.reserved(t.Overrides),
 		Ports:             def.hostPorts,
 		Released:          released(t),
+		Draining:          draining(t, at),
 		Unwell:            unwell(t, def, at),
 		CreatedAt:         aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
 		StoppingAt: aws.ToTime(t.StoppingAt), StoppedAt: aws.ToTime(t.StoppedAt),
@@ -83,10 +84,22 @@ func unwell(t *types.Task, def definition, at time.Time) bool {
 	return false
 }
 
-func released(t *types.Task) bool {
-	return slices.ContainsFunc(t.Tags, func(tag types.Tag) bool {
-		return aws.ToString(tag.Key) == plimsoll.TagReleased && aws.ToString(tag.Value) != ""
-	})
+func released(t *types.Task) bool { return taskTag(t, plimsoll.TagReleased) != "" }
+
+// draining tells whether a mark has not lapsed. One that cannot be read has.
+func draining(t *types.Task, at time.Time) bool {
+	until, err := time.Parse(time.RFC3339, taskTag(t, plimsoll.TagDraining))
+	return err == nil && at.Before(until)
+}
+
+// taskTag is the value of a task's tag; empty: it has none.
+func taskTag(t *types.Task, key string) string {
+	for _, tag := range t.Tags {
+		if aws.ToString(tag.Key) == key {
+			return aws.ToString(tag.Value)
+		}
+	}
+	return ""
 }
 
 // serviceOf is the name of a task's service: ECS shows it in the group alone.

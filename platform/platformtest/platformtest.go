@@ -38,6 +38,7 @@ type Platform interface {
 	platform.Deployer
 	platform.TaskStopper
 	platform.Protector
+	platform.Drainer
 }
 
 // Harness is one platform under test, with an empty cluster of its own.
@@ -81,6 +82,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"TasksReserveTheirHostsCapacity", []Ability{RunsTasks, HasInstances}, tasksReserve},
 		{"AStoppedTaskIsShownAsStoppedAndReplaced", []Ability{RunsTasks}, stoppedIsShown},
 		{"AProtectedTaskSurvivesScaleIn", []Ability{RunsTasks, ProtectsTasks}, protectedSurvives},
+		{"AMarkedTaskDrainsUntilTheMarkLapses", []Ability{RunsTasks}, markedDrains},
+		{"MarkingAnUnknownTaskIsNotFound", []Ability{RunsTasks, FindsTasks}, markUnknown},
 		{"ProtectionCanBeEnded", []Ability{RunsTasks, ProtectsTasks}, protectionEnds},
 		{"ProtectingAnUnknownTaskIsNotFound", []Ability{ProtectsTasks}, protectUnknown},
 	} {

@@ -157,3 +157,33 @@ func protectUnknown(t *testing.T, h *harness) {
 		t.Errorf("error %v, want one that wraps ErrNotFound", err)
 	}
 }
+
+func markedDrains(t *testing.T, h *harness) {
+	h.deploy(t, h.spec("web", 2))
+	chosen := h.untilRunning(t, "web", 2)[0]
+	for _, step := range []struct {
+		what  string
+		until time.Time
+		want  bool
+	}{
+		{"marked", time.Now().Add(time.Hour), true},
+		{"taken back", time.Time{}, false},
+		{"marked until a moment that is over", time.Now().Add(-time.Hour), false},
+	} {
+		if err := h.Platform.MarkDraining(t.Context(), chosen.ARN, step.until); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasksOf(h.snapshot(t), "web", plimsoll.Task.Live) {
+			if want := step.want && task.ARN == chosen.ARN; task.Draining != want || task.Serving() == want {
+				t.Errorf("%s: task %s drains: %t, serves: %t", step.what, task.ID(), task.Draining, task.Serving())
+			}
+		}
+	}
+}
+
+func markUnknown(t *testing.T, h *harness) {
+	unknown := "arn:aws:ecs:us-east-1:123456789012:task/shop/00000000000000000000000000000000"
+	if err := h.Platform.MarkDraining(t.Context(), unknown, time.Now().Add(time.Hour)); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("error %v, want one that wraps ErrNotFound", err)
+	}
+}
