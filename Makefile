@@ -32,10 +32,12 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@touch $@
 endif
 
-# Without cgo a task's parent process, the same binary, starts faster.
+# The program carries the parent process of its tasks, a small program, behind its
+# end. As `go build` alone makes it, it is that process itself: slower and larger.
 go-build: | web
-	@mkdir -p bin examples/tiles/bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plimsoll ./cmd/plimsoll
+	@mkdir -p bin/parts examples/tiles/bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/parts/ ./cmd/plimsoll ./cmd/plimsoll-shim
+	bash cmd/plimsoll-shim/join bin/parts/plimsoll bin/parts/plimsoll-shim bin/plimsoll
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o examples/tiles/bin/tiles ./examples/tiles
 
 run: build

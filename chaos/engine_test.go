@@ -30,7 +30,7 @@ var (
 	buildErr  error
 )
 
-// binary builds the program under test, once.
+// binary builds the program under test as make does, once.
 func binary(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
@@ -40,10 +40,15 @@ func binary(t *testing.T) string {
 			return
 		}
 		built = filepath.Join(dir, "plimsoll")
-		build := exec.Command("go", "build", "-o", built, "plimsoll/cmd/plimsoll")
+		build := exec.Command("go", "build", "-o", dir, "plimsoll/cmd/plimsoll", "plimsoll/cmd/plimsoll-shim")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			buildErr = fmt.Errorf("go build: %w\n%s", err, out)
+			return
+		}
+		join := exec.Command("bash", "../cmd/plimsoll-shim/join", built, built+"-shim", built)
+		if out, err := join.CombinedOutput(); err != nil {
+			buildErr = fmt.Errorf("join: %w\n%s", err, out)
 		}
 	})
 	if buildErr != nil {

@@ -300,21 +300,11 @@ func readReply(answer *os.File) (shim.Reply, error) {
 // forkShim executes the shim in a session of its own: the engine's terminal
 // and its signals are not the task's.
 func (r *Runtime) forkShim(dir string, in, out, lock *os.File) (*handle, error) {
-	path, argv := "/proc/self/exe", []string{"plimsoll", shim.Command}
-	if len(r.o.Shim) > 0 {
-		path, argv = r.o.Shim[0], r.o.Shim
-	}
 	fd := -1
-	pid, err := syscall.ForkExec(path, append(slices.Clone(argv), "--dir", dir), &syscall.ProcAttr{
-		Dir: "/",
-		// One thread's worth of Go, and little garbage: there is one for each
-		// task of the machine. What the machine's cgroups allow need not be read.
-		Env:   []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single", "GODEBUG=containermaxprocs=0"},
-		Files: []uintptr{in.Fd(), out.Fd(), lock.Fd(), lock.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &fd},
-	})
+	pid, err := r.parent.fork([]string{"--dir", dir}, []uintptr{in.Fd(), out.Fd(), lock.Fd(), lock.Fd()},
+		&syscall.SysProcAttr{Setsid: true, PidFD: &fd})
 	if err != nil {
-		return nil, fmt.Errorf("starting the task's parent process %q: %w", path, err)
+		return nil, fmt.Errorf("starting the task's parent process %q: %w", r.parent.path, err)
 	}
 	if fd < 0 {
 		if fd, err = unix.PidfdOpen(pid, 0); err != nil {

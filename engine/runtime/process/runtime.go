@@ -48,8 +48,12 @@ type Options struct {
 	// Dir is the folder of the tasks' folders. It is made if it is absent.
 	Dir string
 	// Shim is the command that runs ShimMain; "--dir DIR" is added to it. nil
-	// is this very executable with the argument "shim".
+	// is the one that Program carries, and else this very executable, with the
+	// argument "shim".
 	Shim []string
+	// Program is the file that may carry the shim (cmd/plimsoll-shim). Empty: this
+	// very executable.
+	Program string
 	// DefaultUser is whom a container that names no user runs as when the
 	// engine runs as root: a name, "uid" or "uid:gid". Empty: nobody.
 	DefaultUser string
@@ -85,6 +89,7 @@ type Runtime struct {
 	boot    string
 	ports   *Ports
 	cgroups *cgroups
+	parent  parent // of the tasks
 	probes  *prober
 
 	starts *runtime.Queue
@@ -127,12 +132,16 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 		}
 	}
 	r.cgroups = newCgroups(o)
+	r.parent = newParent(o)
 	r.probes = newProber(r)
 	r.states = newStateWatch(r)
 	return r, nil
 }
 
 func defaults(o *Options) {
+	if o.Program == "" {
+		o.Program = ownProgram
+	}
 	if o.DefaultUser == "" {
 		o.DefaultUser = DefaultUser
 	}
@@ -243,6 +252,7 @@ func (r *Runtime) Close() error {
 	r.starts.Wait()
 	r.workers.Wait()
 	r.cgroups.close()
+	r.parent.close()
 	return nil
 }
 

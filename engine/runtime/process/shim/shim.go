@@ -3,26 +3,26 @@
 // keeps the exit codes and the output, and leaves nothing of the task behind
 // when it ends. It must not know of tasks' placement, ports or of the engine.
 //
-// The shim is the engine's own binary, executed again as
+// The shim is executed as
 //
 //	plimsoll shim --dir DIR
 //
-// so the cost of starting that binary is paid for each task. Go initialises
+// which is cmd/plimsoll-shim where the program carries it, and else the engine's own
+// binary: then the cost of starting that is paid for each task. Go initialises
 // packages in the order of their import paths once their dependencies are
 // done; this package takes over in its init, before those of the AWS SDK and
-// others have run. Measured with the whole program (31 MB, with the ECS, SQS
-// and STS clients, compose-go, client_golang, the Docker client and vegeta),
-// start to exit, 200 times, 2 cores:
+// others have run. Measured with the whole program (52.8 MB), start to exit, 500 times,
+// 2 cores:
 //
-//	taking over in main                 p50 19.6 ms, 21.6 ms of CPU, 22.5 MB resident
-//	taking over in init here            p50  4.0 ms,  4.1 ms of CPU,  8.3 MB resident
-//	the same, built with CGO_ENABLED=0  p50  2.9 ms,  2.9 ms of CPU,  6.6 MB resident
-//	a program of nothing else           p50  1.8 ms,  1.8 ms of CPU,  6.6 MB resident
+//	taking over in main                 p50 21 ms,  24 ms of CPU,  34 MB resident
+//	taking over in init here            p50 2.2 ms, 2.3 ms of CPU, 10 MB resident
+//	cmd/plimsoll-shim, from memory      p50 1.4 ms, 1.4 ms of CPU, 2.4 MB resident
 //
-// That holds only while this package needs little: with "strings", "fmt",
-// "runtime/debug" or "encoding/json" among its imports its init comes after
-// those of half the program (8 ms instead of 3.5). Hence the plain code below; a test keeps
-// the list of imports.
+// What is left of the difference is the runtime's, which reads the whole program's
+// tables of functions and interfaces. The second line holds only while this package
+// needs little: with "strings", "fmt", "runtime/debug" or "encoding/json" among its
+// imports its init comes after those of half the program. Hence the plain code below;
+// a test keeps the list of imports.
 package shim
 
 import (
@@ -58,6 +58,9 @@ const (
 	launchFD = 0 // a Launch can be read from it
 	replyFD  = 1 // a Reply is written to it
 	lockFD   = 3 // the lock file, locked; what is written to it is appended
+
+	// ProgramFD is the shim's own program, if that is no file on a disk.
+	ProgramFD = 4
 )
 
 // This init is the one in the project that acts. The package comment says why.
@@ -85,7 +88,7 @@ func Main(args []string) int {
 		return 2
 	}
 	s := &shim{dir: args[1]}
-	for fd := launchFD; fd <= lockFD; fd++ {
+	for fd := launchFD; fd <= ProgramFD; fd++ {
 		syscall.CloseOnExec(fd)
 	}
 	err := s.detach()
