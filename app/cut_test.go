@@ -345,3 +345,20 @@ services:
 		names("it is back", service, a, b, c)
 	}
 }
+
+func TestWhereMostHostsDieAtOnceNoRequestThatCanBeSentAgainFails(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	n := newNetwork(t, 2)
+	f := face(t, n, time.Second, "plain", "rare")
+	f.until("all are healthy", func() bool { return f.healthy(n.hosts...) == 4*len(n.hosts) })
+	dead := append(n.in("b"), n.in("c")...)
+	f.lose("two of three zones die", func() {
+		n.cut(dead...)
+		for _, h := range dead {
+			h.kill()
+		}
+	}, dead...)
+}

@@ -112,6 +112,9 @@ func (a *attempt) reason(err error) error {
 	case errNoAnswer, errSilent, errCut, errLost:
 		return cause
 	}
+	if a.vigil.sentNothing() {
+		return unsent{err}
+	}
 	return err
 }
 

@@ -58,6 +58,9 @@ type pool struct {
 	near    []*target // those of the router's zone, if that has some and not all
 	policy  Policy
 	ramping bool // one of them starts slowly
+	// blind tells that none of them took connections of late. One is tried by each
+	// request, in case that has changed, and no more.
+	blind bool
 }
 
 func newPool(targets []*target, b Balance, zone string, now time.Time) *pool {
@@ -74,6 +77,19 @@ func newPool(targets []*target, b Balance, zone string, now time.Time) *pool {
 	return p
 }
 
+// spent tells whether there is nothing more to be tried.
+func (p *pool) spent(tried []*target) bool {
+	if p.blind && len(tried) > 0 {
+		return true
+	}
+	for _, t := range p.targets {
+		if !slices.Contains(tried, t) {
+			return false
+		}
+	}
+	return true
+}
+
 // A zone's targets have room while the one that is chosen there is not loaded
 // more than farTimes the one that would be chosen among all, and farMore.
 const (
@@ -84,12 +100,22 @@ const (
 // pick chooses a target, less those of skip; nil if none is left. turn counts
 // the choices.
 func (p *pool) pick(skip []*target, turn func() uint64, random func() uint64) *target {
+	if p.blind && len(skip) > 0 {
+		return nil
+	}
 	if len(p.near) == 0 {
 		return p.pickOf(p.targets, skip, turn, random)
 	}
 	near := p.pickOf(p.near, skip, turn, random)
 	far := p.pickOf(p.targets, skip, turn, random)
-	if near == nil || far != nil && near.load() > farTimes*far.load()+farMore {
+	switch {
+	case near == nil:
+		return far
+	case far == nil:
+		return near
+	case len(skip) > 0 && near.strikes.Load() > 0 && far.strikes.Load() == 0: // as in without
+		return far
+	case near.load() > farTimes*far.load()+farMore:
 		return far
 	}
 	return near
@@ -177,12 +203,23 @@ func byWeight(targets []*target, random func() uint64) *target {
 	return targets[sort.Search(len(sums), func(i int) bool { return sums[i] > at })]
 }
 
+// without gives the targets but those of skip; of these, the ones that have
+// answered last, if there are such: where one has failed, as when a zone is lost,
+// others may have too, and a request is not to find them all out.
 func without(targets, skip []*target) []*target {
 	left := make([]*target, 0, len(targets))
+	var struck []*target
 	for _, t := range targets {
-		if !slices.Contains(skip, t) {
+		switch {
+		case slices.Contains(skip, t):
+		case t.strikes.Load() > 0:
+			struck = append(struck, t)
+		default:
 			left = append(left, t)
 		}
+	}
+	if len(left) == 0 {
+		return struck
 	}
 	return left
 }

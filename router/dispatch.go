@@ -61,15 +61,18 @@ func (r *Router) admit(a *arrival) (*route, *refusal) {
 // dispatch is what one request has come to on its way to a target: the one
 // place where targets are chosen, waited for, and tried again.
 type dispatch struct {
-	router  *Router
-	service *service
-	route   *route
-	status  int    // of the answer; 0 while there is none
-	tunnel  bool   // it has become a WebSocket
-	sent    int    // attempts
-	clings  string // the digest of the target that a cookie names
-	resent  int
-	insist  bool // the last target may be tried again, if there is no other
+	router    *Router
+	service   *service
+	route     *route
+	status    int    // of the answer; 0 while there is none
+	tunnel    bool   // it has become a WebSocket
+	sent      int    // attempts
+	clings    string // the digest of the target that a cookie names
+	resent    int
+	insist    bool          // the last target may be tried again, if there is no other
+	unreached time.Duration // when first a target took no connection, on the router's clock; 0: all did
+	last      error         // why the last one did not
+	insecure  int           // of those tried, with which there was no TLS
 
 	figures *figures // of the route
 	cause   cause    // why there was no answer of a target's
@@ -138,17 +141,21 @@ func (d *dispatch) run(s sender) {
 			t = d.service.acquire(nil)
 		}
 		d.insist = false
+		if t == nil && len(tried) > 0 && d.insecure == len(tried) && d.service.usable.Load().spent(tried) {
+			// A certificate does not become right in a moment.
+			s.fail(causeConnect, http.StatusBadGateway, d.noAnswer(tried[len(tried)-1], d.last))
+			return
+		}
 		if t == nil {
 			if holding == nil {
 				holding = d.holding()
 				defer holding.end()
 			}
 			var over bool
-			if t, over = d.await(s, holding, tried); over {
+			if t, tried, over = d.await(s, holding, tried); over {
 				return
 			}
 			if t == nil {
-				tried = nil
 				continue
 			}
 		}
@@ -165,16 +172,21 @@ func (d *dispatch) run(s sender) {
 	}
 }
 
-// await waits until a target may be had; it gives one if that is so already.
-// over: the exchange is.
-func (d *dispatch) await(s sender, h *holding, tried []*target) (t *target, over bool) {
+// await waits until a target may be had; it gives one if that is so already. left
+// are those of tried that are not to be tried again yet. over: the exchange is.
+func (d *dispatch) await(s sender, h *holding, tried []*target) (t *target, left []*target, over bool) {
 	// Both before the look that counts, so that no change is missed.
 	changed := d.service.change()
 	d.service.waiting.Add(1)
-	t = d.service.acquire(tried)
+	t, left = d.service.acquire(tried), tried
 	if t == nil {
-		if over = !d.hold(s, h, changed, len(tried)); !over {
-			t = d.service.acquire(nil)
+		freed, again := d.service.awaited(tried)
+		var verdict verdict
+		if verdict, over = d.hold(s, h, changed, freed, again); verdict == goOn {
+			left, d.insecure = nil, 0
+		}
+		if !over {
+			t = d.service.acquire(left)
 		}
 	}
 	d.service.waiting.Add(-1)
@@ -182,7 +194,25 @@ func (d *dispatch) await(s sender, h *holding, tried []*target) (t *target, over
 		// The notice may have been for several releases: hand it on.
 		d.service.room()
 	}
-	return t, over
+	return t, left, over
+}
+
+// tryAgainAfter is the pause after all targets were tried in vain.
+const tryAgainAfter = 250 * time.Millisecond
+
+// awaited gives what a request waits for, beside a change, that could have none of
+// the targets but those of tried, which took no connection: room at one that was
+// full; else, if they are still thought to be well, some time. It must not hear of
+// the room that other requests make there, or they would try in turn for ever.
+func (s *service) awaited(tried []*target) (freed <-chan struct{}, again <-chan time.Time) {
+	p := s.usable.Load()
+	switch {
+	case !p.spent(tried):
+		return s.freed, nil
+	case !p.blind && len(tried) > 0:
+		return nil, time.After(tryAgainAfter)
+	}
+	return nil, nil
 }
 
 // patience is how long the head of an answer is waited for; 0 is for ever.
@@ -194,43 +224,53 @@ func (d *dispatch) patience() time.Duration {
 	return max(0, limit)
 }
 
+// holding begins a wait; what was spent on targets that took no connection was
+// waiting already.
 func (d *dispatch) holding() *holding {
 	h := &holding{
 		service: d.service,
 		limit:   cmp.Or(d.service.settings.Load().balance.MaxQueued, d.router.options.HoldMax),
-		timeout: d.router.options.HoldTimeout,
+		timeout: d.holdTimeout(),
 	}
-	if d.route.HoldTimeout > 0 {
-		h.timeout = d.route.HoldTimeout
+	if d.unreached != 0 {
+		h.timeout = max(0, h.timeout-(d.router.now()-d.unreached))
 	}
 	return h
 }
 
-// hold waits for the targets to change. False: the exchange is over.
-func (d *dispatch) hold(s sender, h *holding, changed <-chan struct{}, tried int) bool {
+// holdTimeout is how long a request waits for a target that takes it.
+func (d *dispatch) holdTimeout() time.Duration {
+	if d.route.HoldTimeout > 0 {
+		return d.route.HoldTimeout
+	}
+	return d.router.options.HoldTimeout
+}
+
+// hold waits for what is given. over: the exchange is.
+func (d *dispatch) hold(s sender, h *holding, changed, freed <-chan struct{}, again <-chan time.Time) (v verdict, over bool) {
 	ctx, done := s.watch()
-	verdict := h.wait(ctx, changed)
+	v = h.wait(ctx, changed, freed, again)
 	done()
 	var why cause
 	var reason string
-	switch verdict {
-	case goOn:
-		return true
+	switch v {
+	case goOn, roomMade:
+		return v, false
 	case leftHold:
 		d.status = statusClientGone
-		return false
+		return v, true
 	case stopping:
 		why, reason = causeShutdown, "the router shuts down"
 	case tooMany:
 		why, reason = causeQueueFull, fmt.Sprintf("service %q has no target that answers and has room, and %d requests wait for one already", d.service.name, h.limit)
 	case tooLong:
-		why, reason = causeHeld, fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, h.timeout)
-		if tried > 0 {
-			reason = fmt.Sprintf("no target of service %q took the connection within %s", d.service.name, h.timeout)
+		why, reason = causeHeld, fmt.Sprintf("service %q had no target to send the request to within %s", d.service.name, d.holdTimeout())
+		if d.unreached != 0 {
+			reason = d.notTaken()
 		}
 	}
 	s.fail(why, http.StatusServiceUnavailable, reason)
-	return false
+	return v, true
 }
 
 // unanswered decides what becomes of a request that got no answer from a target,
@@ -262,27 +302,52 @@ func (d *dispatch) unanswered(s sender, t *target, why failure, err error, repea
 		return true
 	case notConnected:
 		t.failed(err, of)
-		// A refused connection costs nobody anything; any other was waited for.
-		if of == causeRefused || d.mayResend() {
-			return false
-		}
+		return d.passOver(s, err)
 	case unreadable:
 		t.failed(err, of)
 	case broken:
 		t.failed(err, of)
-		if repeatable && d.resent < resends && d.mayResend() {
+		if repeatable && d.resent < resends && (hostGone(err) || d.mayResend()) {
 			d.resent++
 			d.insist = true
 			return false
 		}
 	}
-	s.fail(of, http.StatusBadGateway, fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err))
+	s.fail(of, http.StatusBadGateway, d.noAnswer(t, err))
 	return true
+}
+
+func (d *dispatch) noAnswer(t *target, err error) string {
+	return fmt.Sprintf("task %s of service %q gave no answer: %v", t.ID, d.service.name, err)
+}
+
+// passOver goes on to another target where one took no connection. Nothing was sent,
+// so that no target has more to do for it, whatever the budget: each is tried once
+// before the request waits (run), one at a time, for no longer than it may wait. True:
+// the exchange is over.
+func (d *dispatch) passOver(s sender, err error) (over bool) {
+	if d.last = err; !dialing(err) && errors.As(err, new(unsent)) {
+		d.insecure++
+	}
+	now := d.router.now()
+	if d.unreached == 0 {
+		d.unreached = now
+	}
+	if now-d.unreached < d.holdTimeout() {
+		return false
+	}
+	s.fail(causeHeld, http.StatusServiceUnavailable, d.notTaken())
+	return true
+}
+
+func (d *dispatch) notTaken() string {
+	return fmt.Sprintf("no target of service %q took the connection within %s; the last error: %v", d.service.name, d.holdTimeout(), d.last)
 }
 
 // errSlowBody is what a client is told whose body stops.
 var errSlowBody = errors.New("its next piece took too long")
 
+// mayResend bounds what is sent again, which a target may have to work for twice.
 func (d *dispatch) mayResend() bool {
 	return d.service.budget.take(d.router.now(), d.service.meter.total())
 }

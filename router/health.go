@@ -66,9 +66,12 @@ const (
 
 // health is what is known of one target; service.mu guards it.
 type health struct {
-	state    healthState
-	row      int       // checks in a row that contradict the state
-	failing  time.Time // unproven: when the first check failed
+	state   healthState
+	row     int       // checks in a row that contradict the state
+	failing time.Time // unproven: when the first check failed
+	// deaf tells that no connection could be had of late: what is sent there reaches
+	// nobody. A target that fails its checks in another way may still serve.
+	deaf     bool
 	reason   string
 	ejected  time.Time // left out until
 	ejection time.Duration
@@ -81,6 +84,13 @@ func (h *health) usable(now time.Time) bool {
 // checked takes in the outcome of an active check and tells whether the
 // usability changed.
 func (h *health) checked(err error, o Health) (changed bool) {
+	was := h.deaf
+	h.deaf = noConnection(err) && (h.deaf || h.state == unhealthy || h.state == healthy && h.row+1 >= o.UnhealthyAfter)
+	return h.moved(err, o) || h.deaf != was
+}
+
+// moved is checked, for the state.
+func (h *health) moved(err error, o Health) (changed bool) {
 	if err != nil {
 		h.reason = err.Error()
 		if h.state != healthy {
@@ -107,9 +117,10 @@ func (h *health) checked(err error, o Health) (changed bool) {
 // refused takes in that a request's connection was refused: nothing listens, so
 // there is nothing to wait for.
 func (h *health) refused(err error) (changed bool) {
-	h.reason = err.Error()
+	was := h.deaf
+	h.reason, h.deaf = err.Error(), true
 	if h.state != healthy {
-		return false
+		return !was
 	}
 	h.state, h.row = unhealthy, 0
 	return true
@@ -167,12 +178,14 @@ func (t *target) checked(err error, o Health) bool {
 		t.health.failing = time.Now()
 	}
 	if t.health.checked(err, o) && !t.removed {
-		if t.health.state == healthy {
+		if t.health.state == healthy && was != healthy {
 			t.ramp(time.Now())
 		}
 		s.choose()
-		s.router.log.Info("health: target", "service", s.name, "task", t.ID, "address", t.Address,
-			"healthy", t.health.state == healthy, "new", was == unproven, "reason", t.health.reason)
+		if t.health.state != was {
+			s.router.log.Info("health: target", "service", s.name, "task", t.ID, "address", t.Address,
+				"healthy", t.health.state == healthy, "new", was == unproven, "reason", t.health.reason)
+		}
 	}
 	return t.health.state == healthy
 }
@@ -180,18 +193,18 @@ func (t *target) checked(err error, o Health) bool {
 // failed records that a request to the target ended without an answer.
 func (t *target) failed(err error, why cause) {
 	t.figures.failed(why)
-	t.strike(err, why == causeRefused)
+	t.strike(err, why)
 }
 
 // strike takes in what speaks against a target.
-func (t *target) strike(err error, refused bool) {
+func (t *target) strike(err error, why cause) {
 	strikes := t.strikes.Add(1)
 	s := t.service
 	o := s.router.options.Health
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case refused:
+	case why == causeRefused:
 		if t.health.refused(err) {
 			s.choose()
 			s.router.log.Info("router: target refuses connections", "service", s.name, "task", t.ID, "address", t.Address)
@@ -203,10 +216,15 @@ func (t *target) strike(err error, refused bool) {
 	case strikes >= int64(o.EjectAfter):
 		// One more failure after its time is enough: it is on trial.
 		t.strikes.Store(int64(o.EjectAfter - 1))
+		deafened := why == causeConnect && !t.health.deaf
+		t.health.deaf = t.health.deaf || deafened
 		now := time.Now()
 		if !t.health.usable(now) {
 			// It was sent before, like others that end with it: all that a host had
 			// in flight when it was cut off says no more than the first did.
+			if deafened {
+				s.choose()
+			}
 			return
 		}
 		back := t.health.eject(now, o, err)
@@ -252,7 +270,7 @@ func (t *target) erred(status int) {
 	t.errors.Store(0)
 	// Such a row counts as one of requests without an answer.
 	t.strikes.Store(int64(t.service.router.options.Health.EjectAfter))
-	t.strike(fmt.Errorf("%d answers with 5xx in a row", limit), false)
+	t.strike(fmt.Errorf("%d answers with 5xx in a row", limit), noCause)
 }
 
 // answered records that the target answered.

@@ -3,7 +3,9 @@ package router
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,5 +242,163 @@ func TestAllThatWasInFlightEjectsATargetOnce(t *testing.T) {
 	all.Wait()
 	if got := s.Targets("web")[0]; got.Healthy || !strings.Contains(got.Reason, "left out for 1m0s") {
 		t.Errorf("%+v, want it left out for a minute", got)
+	}
+}
+
+// pool are the targets of a service that are used.
+func (s *served) pool(service string) *pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.services[service].usable.Load()
+}
+
+// deafTarget is one that was healthy, and takes no connection any more once it has
+// been deafened.
+func deafTarget(t *testing.T, id string) (target Target, deafen func()) {
+	t.Helper()
+	b := naming(t, id)
+	return targetOf(id, b), func() {
+		b.Close()
+		deafAt(t, b.Listener.Addr().(*net.TCPAddr).Port)
+	}
+}
+
+func TestARequestThatWasNotSentGoesToAnotherTargetWhateverTheBudget(t *testing.T) {
+	for name, route := range map[string]Route{"plain": {}, "rare": {Compress: true}} {
+		t.Run(name, func(t *testing.T) {
+			// None is left out for its failures, so that each request has to find out.
+			s := serve(t, Options{DialTimeout: 50 * time.Millisecond, Health: Health{Interval: time.Hour, EjectAfter: 1e6}})
+			targets := []Target{targetOf("good", naming(t, "good"))}
+			var deafened []func()
+			for i := range 4 {
+				target, deafen := deafTarget(t, fmt.Sprint("deaf-", i))
+				targets, deafened = append(targets, target), append(deafened, deafen)
+			}
+			route.Path, route.Service = "/", "web"
+			s.set(t, Table{Routes: []Route{route}, Services: map[string][]Target{"web": targets}})
+			s.healthy(t, "web", len(targets))
+			for _, deafen := range deafened {
+				deafen()
+			}
+			const many = 100
+			var all sync.WaitGroup
+			for range many {
+				all.Go(func() {
+					if code, text := s.do(t, http.MethodPost, "/", nil, nil); code != http.StatusOK {
+						t.Errorf("%d %s", code, text)
+					}
+				})
+			}
+			all.Wait()
+			for _, target := range s.Targets("web") {
+				if n := target.Failures["connect"]; n > many {
+					t.Errorf("%s was tried %d times for %d requests", target.ID, n, many)
+				}
+			}
+		})
+	}
+}
+
+func TestWhereMostTargetsFailThoseThatTakeNoConnectionsAreNotUsed(t *testing.T) {
+	var failing atomic.Bool
+	var asked atomic.Int64
+	ill := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			asked.Add(1)
+		} else if failing.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	gone := backend(t, func(http.ResponseWriter, *http.Request) {})
+	deaf, deafen := deafTarget(t, "deaf")
+	s := serve(t, Options{DialTimeout: 50 * time.Millisecond, Health: Health{Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond}})
+	table := one(targetOf("well", naming(t, "well")), targetOf("ill", ill), targetOf("gone", gone), deaf)
+	table.Routes[0].Check.Path = "/health"
+	s.set(t, table)
+	s.healthy(t, "web", 4)
+	failing.Store(true)
+	gone.Close()
+	deafen()
+	s.healthy(t, "web", 1)
+	eventually(t, "it is known who takes connections", func() bool { return len(s.pool("web").targets) == 2 })
+	for range 100 {
+		if code, text := s.get(t, "/"); code != http.StatusOK {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	if asked.Load() == 0 {
+		t.Error("the one that fails its checks, but takes connections, was not used")
+	}
+	for _, target := range s.Targets("web") {
+		if target.Failed() != 0 {
+			t.Errorf("%s was tried: %v", target.ID, target.Failures)
+		}
+	}
+}
+
+// What would be sent to all of them, one after the other and over again, would make
+// an outage worse.
+func TestWhereNoTargetTakesConnectionsARequestTriesOneAndWaits(t *testing.T) {
+	for cause, gone := range map[string]func(*httptest.Server){
+		"refused": func(b *httptest.Server) { b.Close() },
+		"connect": func(b *httptest.Server) {
+			b.Close()
+			deafAt(t, b.Listener.Addr().(*net.TCPAddr).Port)
+		},
+	} {
+		t.Run(cause, func(t *testing.T) {
+			s := serve(t, Options{
+				DialTimeout: 20 * time.Millisecond, HoldTimeout: 200 * time.Millisecond,
+				Health: Health{Interval: 5 * time.Millisecond, Timeout: 20 * time.Millisecond, EjectAfter: 1e6},
+			})
+			var targets []Target
+			var servers []*httptest.Server
+			for i := range 5 {
+				b := naming(t, fmt.Sprint(i))
+				targets, servers = append(targets, targetOf(fmt.Sprint(i), b)), append(servers, b)
+			}
+			s.set(t, one(targets...))
+			s.healthy(t, "web", len(targets))
+			for _, b := range servers {
+				gone(b)
+			}
+			eventually(t, "it is known that none takes connections", func() bool { return s.pool("web").blind })
+			const many = 20
+			var all sync.WaitGroup
+			for range many {
+				all.Go(func() {
+					if code, text := s.get(t, "/"); code != http.StatusServiceUnavailable || !strings.Contains(text, "took the connection") {
+						t.Errorf("%d %s", code, text)
+					}
+				})
+			}
+			all.Wait()
+			tried := uint64(0)
+			for _, target := range s.Targets("web") {
+				tried += target.Failures[cause]
+			}
+			if tried != many {
+				t.Errorf("%d connections were tried for %d requests", tried, many)
+			}
+		})
+	}
+}
+
+func TestAnotherTryGoesToATargetThatHasNotFailed(t *testing.T) {
+	tried, failed, well := &target{}, &target{}, &target{}
+	failed.strikes.Store(1)
+	well.inflight.Store(9)
+	random := newRand()
+	near := &pool{targets: []*target{tried, failed, well}, near: []*target{tried, failed}}
+	for range 20 {
+		if got := pick([]*target{tried, failed, well}, []*target{tried}, random); got != well {
+			t.Fatal("the one that has failed was taken")
+		}
+		if got := near.pick([]*target{tried}, nil, random); got != well {
+			t.Fatal("the one of the own zone that has failed was taken")
+		}
+	}
+	if got := pick([]*target{tried, failed, well}, []*target{tried, well}, random); got != failed {
+		t.Error("the one that has failed is not taken where it is the last")
 	}
 }

@@ -19,16 +19,17 @@ type holding struct {
 type verdict int
 
 const (
-	goOn     verdict = iota // the targets have changed
+	goOn     verdict = iota // the targets have changed, or may have
+	roomMade                // a target that was full may have room
 	tooLong                 // the time is over
 	tooMany                 // as many wait as may
 	leftHold                // the client has gone
 	stopping                // the router shuts down
 )
 
-// wait waits until changed is closed. changed must have been taken before the
-// look that found no target.
-func (h *holding) wait(ctx context.Context, changed <-chan struct{}) verdict {
+// wait waits until changed is closed, freed gives a notice, or again does. changed
+// must have been taken before the look that found no target.
+func (h *holding) wait(ctx context.Context, changed, freed <-chan struct{}, again <-chan time.Time) verdict {
 	if !h.service.meter.hold(h.limit) {
 		return tooMany
 	}
@@ -40,8 +41,10 @@ func (h *holding) wait(ctx context.Context, changed <-chan struct{}) verdict {
 	select {
 	case <-changed:
 		return goOn
-	case <-h.service.freed:
+	case <-again:
 		return goOn
+	case <-freed:
+		return roomMade
 	case <-h.timer.C:
 		return tooLong
 	case <-ctx.Done():

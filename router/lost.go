@@ -67,11 +67,33 @@ type vigil struct {
 	timer *time.Timer
 	ended bool
 	found bool // that it is gone
+	asked bool // net/http was asked for a connection
+	had   bool // and had one
 }
 
 // over gives the context with which the attempt has to be made.
 func (v *vigil) over(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { v.begin(got.Conn) }})
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.asked = true
+		},
+		GotConn: func(got httptrace.GotConnInfo) {
+			v.mu.Lock()
+			v.had = true
+			v.mu.Unlock()
+			v.begin(got.Conn)
+		},
+	})
+}
+
+// sentNothing tells whether net/http had no connection to send the request on, as
+// where the handshake of TLS fails.
+func (v *vigil) sentNothing() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asked && !v.had
 }
 
 func (v *vigil) begin(conn net.Conn) {
@@ -130,6 +152,10 @@ func (v *vigil) reason(err error) error {
 func givenUp(err error) bool {
 	return errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
+
+// hostGone tells whether an error says that the target's host is gone. What was lost
+// there is nobody's load any more, and so is no load twice if it is sent again.
+func hostGone(err error) bool { return errors.Is(err, errLost) || givenUp(err) }
 
 // below is the connection beneath TLS, and beneath all that was put around it.
 func below(conn net.Conn) net.Conn {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -92,6 +93,8 @@ func (t *target) probe(ctx context.Context, o Health) error {
 		var conn net.Conn
 		if conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", t.Address); err == nil {
 			err = conn.Close()
+		} else {
+			err = notTaken{err}
 		}
 	}
 	if err != nil {
@@ -100,10 +103,23 @@ func (t *target) probe(ctx context.Context, o Health) error {
 	return nil
 }
 
+// notTaken is the error of a check that got no connection.
+type notTaken struct{ error }
+
+func (e notTaken) Unwrap() error { return e.error }
+
+func noConnection(err error) bool { return errors.As(err, new(notTaken)) }
+
 // ask sends a check's request on a connection of its own, so that a check also
 // sees that connections are taken.
 func (t *target) ask(ctx context.Context, u Upstream, method, path string, header http.Header, body io.Reader) (*http.Response, func(), error) {
-	transport, err := newTransport(u, (&net.Dialer{}).DialContext, t.service.router.options.HandshakeTimeout)
+	var taken atomic.Bool
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		taken.Store(err == nil)
+		return conn, err
+	}
+	transport, err := newTransport(u, dial, t.service.router.options.HandshakeTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,6 +137,9 @@ func (t *target) ask(ctx context.Context, u Upstream, method, path string, heade
 	answer, err := transport.RoundTrip(request)
 	if err != nil {
 		transport.CloseIdleConnections()
+		if !taken.Load() {
+			err = notTaken{err}
+		}
 		return nil, nil, err
 	}
 	return answer, func() { answer.Body.Close(); transport.CloseIdleConnections() }, nil

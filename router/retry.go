@@ -19,7 +19,7 @@ const resends = 2
 type failure int
 
 const (
-	notConnected failure = iota // no connection: nothing was sent
+	notConnected failure = iota // no connection, or no TLS on it: nothing was sent
 	clientGone                  // the client went away
 	badBody                     // the client sent a body that cannot be read
 	timedOut                    // sent, and no answer in time
@@ -59,22 +59,32 @@ func brokenOff(err error) cause {
 	return causeBroken
 }
 
+// unsent marks an error that came before anything of the request was sent.
+type unsent struct{ error }
+
+func (e unsent) Unwrap() error { return e.error }
+
 // classify tells what an error of a round trip means. bodyErr is the error, if
 // any, of reading the client's body.
 func classify(ctx context.Context, err, bodyErr error) failure {
-	var op *net.OpError
 	switch {
 	case ctx.Err() != nil:
 		return clientGone
 	case bodyErr != nil:
 		return badBody
-	case errors.As(err, &op) && op.Op == "dial":
+	case errors.As(err, new(unsent)), dialing(err):
 		return notConnected
 	case ranOut(err):
 		return timedOut
 	default:
 		return broken
 	}
+}
+
+// dialing tells whether no connection was made.
+func dialing(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // ranOut tells whether a time-out of the router's own has passed. That of the

@@ -230,7 +230,7 @@ func New(o Options) *Router {
 	r.log, r.rand = r.options.Log, r.options.Rand
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.dialer = net.Dialer{Timeout: r.options.DialTimeout, KeepAliveConfig: heartbeat(r.options.DialTimeout)}
-	r.transports = transports{dial: r.dialer.DialContext, handshake: r.options.HandshakeTimeout, made: map[Upstream]*http.Transport{}}
+	r.transports = transports{dial: r.dialer.DialContext, handshake: r.options.HandshakeTimeout, made: map[Upstream]*http.Transport{}, tls: map[Upstream]*tls.Config{}}
 	r.asking = newAsking(r.dialer.DialContext)
 	r.compress = compressing()
 	r.buffers.New = func() any { b := make([]byte, 32<<10); return &b }

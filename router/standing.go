@@ -38,7 +38,7 @@ func (s *service) standings(now time.Time, o Health) map[string]Standing {
 	patience := time.Duration(o.UnhealthyAfter) * o.Interval
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	used, _, _ := s.chosen(now)
+	used := s.chosen(now).used
 	out := make(map[string]Standing, len(s.targets))
 	var failing []string
 	for _, t := range s.targets {

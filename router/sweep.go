@@ -61,6 +61,8 @@ func (r *Router) sweep(ctx context.Context) {
 // sweepClients looks for clients that have gone while they wait for an answer,
 // and for targets whose hosts have gone while they are waited for.
 func (r *Router) sweepClients(now int64) {
+	// As the sweep may be late by sweepEvery, and what is lost is to be known in time.
+	limit := max(r.options.DialTimeout-sweepEvery, r.options.DialTimeout*3/4)
 	r.socketsMu.Lock()
 	defer r.socketsMu.Unlock()
 	for c := range r.clients {
@@ -70,7 +72,7 @@ func (r *Router) sweepClients(now int64) {
 		}
 		if now-since > int64(sweepEvery) && c.hungUp() {
 			c.leave()
-		} else if u := c.up.Load(); u != nil && now-since > int64(r.options.DialTimeout) && u.unheard(r.options.DialTimeout) {
+		} else if u := c.up.Load(); u != nil && now-since > int64(limit) && u.unheard(limit) {
 			u.lose()
 		}
 	}

@@ -127,36 +127,54 @@ func (s *service) start(want Target) *target {
 // choose works out which targets are used, and has them used; s.mu is held.
 func (s *service) choose() {
 	now := time.Now()
-	used, healthy, known := s.chosen(now)
-	panics := 2*healthy < known
+	c := s.chosen(now)
+	panics := 2*c.healthy < c.known
 	if panics != s.panics {
 		s.panics = panics
 		s.router.log.Warn("health: share of healthy targets", "service", s.name,
-			"healthy", healthy, "targets", known, "all_used", panics)
+			"healthy", c.healthy, "targets", c.known, "used", len(c.used))
 	}
-	s.usable.Store(newPool(used, s.settings.Load().balance, s.router.options.Zone, now))
+	pool := newPool(c.used, s.settings.Load().balance, s.router.options.Zone, now)
+	pool.blind = c.blind
+	s.usable.Store(pool)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// chosen are the targets that are used, with how many are healthy and how many have
-// ever been; s.mu is held. Healthy ones are used, but where more than half of those
-// that have ever been healthy are not, all of them are rather than a few or none.
-func (s *service) chosen(now time.Time) (used []*target, healthy, known int) {
-	var all []*target
+// choice are the targets that are used, with how many are healthy and how many have
+// ever been.
+type choice struct {
+	used           []*target
+	healthy, known int
+	blind          bool // none of them takes connections
+}
+
+// chosen makes the choice; s.mu is held. Healthy targets are used, but where more than
+// half of those that have ever been healthy are not, all of them are rather than a few
+// or none: all that take connections, if any does.
+func (s *service) chosen(now time.Time) choice {
+	var healthy, known, hearing []*target
 	for _, t := range s.targets {
 		if t.removed || t.draining.Load() || t.health.state == unproven {
 			continue
 		}
-		all = append(all, t)
+		known = append(known, t)
+		if !t.health.deaf {
+			hearing = append(hearing, t)
+		}
 		if t.health.usable(now) {
-			used = append(used, t)
+			healthy = append(healthy, t)
 		}
 	}
-	if healthy, known = len(used), len(all); 2*healthy < known {
-		return all, healthy, known
+	c := choice{used: healthy, healthy: len(healthy), known: len(known)}
+	switch {
+	case 2*c.healthy >= c.known:
+	case len(hearing) > 0:
+		c.used = hearing
+	default:
+		c.used, c.blind = known, true
 	}
-	return used, healthy, known
+	return c
 }
 
 // change is closed when the targets to choose among have changed.

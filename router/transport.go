@@ -23,6 +23,7 @@ type transports struct {
 
 	mu   sync.Mutex
 	made map[Upstream]*http.Transport
+	tls  map[Upstream]*tls.Config // as they were made: a transport changes its own
 }
 
 // prepare makes what a table will need, so that a request cannot fail for a
@@ -47,7 +48,7 @@ func (ts *transports) prepare(u Upstream) error {
 		if err != nil {
 			return err
 		}
-		ts.made[form] = made
+		ts.made[form], ts.tls[form] = made, made.TLSClientConfig.Clone()
 	}
 	return nil
 }
@@ -57,6 +58,12 @@ func (ts *transports) of(u Upstream) *http.Transport {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	return ts.made[u]
+}
+
+func (ts *transports) tlsOf(u Upstream) *tls.Config {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.tls[u].Clone()
 }
 
 func (ts *transports) closeIdle() {
@@ -107,15 +114,15 @@ func newTransport(u Upstream, dial dialFunc, handshake time.Duration) (*http.Tra
 }
 
 // secured ends the handshake of TLS with a target of such an upstream, for what is no
-// HTTP/2. On an error conn is closed.
+// HTTP/2. On an error conn is closed, and nothing was sent.
 func (r *Router) secured(ctx context.Context, conn net.Conn, u Upstream) (net.Conn, error) {
-	config := r.transports.of(u).TLSClientConfig.Clone()
+	config := r.transports.tlsOf(u)
 	config.NextProtos = nil
 	secure := tls.Client(conn, config)
 	ctx, cancel := context.WithTimeout(ctx, r.options.HandshakeTimeout)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, unsent{errors.Join(err, conn.Close())}
 	}
 	return secure, nil
 }

@@ -103,7 +103,7 @@ func (x *exchange) handshake(t *target) (net.Conn, *bufio.Reader, *http.Response
 	}
 	if upstream := x.service.settings.Load().upstream; upstream.secure() {
 		if conn, err = x.router.secured(ctx, conn, upstream); err != nil {
-			return nil, nil, nil, watch.reason(err)
+			return nil, nil, nil, err
 		}
 	}
 	out := x.addressed(t)
