@@ -14,8 +14,7 @@ const (
 	Unproven
 	// LeftOut: it is known to be unwell.
 	LeftOut
-	// Used: requests are sent to it, be it that more than half are unwell and all
-	// are used.
+	// Used: it is well, or more than half are not and all count as well.
 	Used
 )
 
@@ -38,7 +37,11 @@ func (s *service) standings(now time.Time, o Health) map[string]Standing {
 	patience := time.Duration(o.UnhealthyAfter) * o.Interval
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	used := s.chosen(now).used
+	c := s.chosen(now)
+	used := c.used
+	if c.panics() {
+		used = c.known // who takes no connections from here may do so elsewhere
+	}
 	out := make(map[string]Standing, len(s.targets))
 	var failing []string
 	for _, t := range s.targets {

@@ -128,11 +128,11 @@ func (s *service) start(want Target) *target {
 func (s *service) choose() {
 	now := time.Now()
 	c := s.chosen(now)
-	panics := 2*c.healthy < c.known
+	panics := c.panics()
 	if panics != s.panics {
 		s.panics = panics
 		s.router.log.Warn("health: share of healthy targets", "service", s.name,
-			"healthy", c.healthy, "targets", c.known, "used", len(c.used))
+			"healthy", c.healthy, "targets", len(c.known), "used", len(c.used))
 	}
 	pool := newPool(c.used, s.settings.Load().balance, s.router.options.Zone, now)
 	pool.blind = c.blind
@@ -141,13 +141,16 @@ func (s *service) choose() {
 	s.changed = make(chan struct{})
 }
 
-// choice are the targets that are used, with how many are healthy and how many have
-// ever been.
+// choice are the targets that are used, and those that have ever been healthy, with how
+// many of them are.
 type choice struct {
-	used           []*target
-	healthy, known int
-	blind          bool // none of them takes connections
+	used, known []*target
+	healthy     int
+	blind       bool // none of them takes connections
 }
+
+// panics tells that too few are healthy.
+func (c *choice) panics() bool { return 2*c.healthy < len(c.known) }
 
 // chosen makes the choice; s.mu is held. Healthy targets are used, but where more than
 // half of those that have ever been healthy are not, all of them are rather than a few
@@ -166,9 +169,9 @@ func (s *service) chosen(now time.Time) choice {
 			healthy = append(healthy, t)
 		}
 	}
-	c := choice{used: healthy, healthy: len(healthy), known: len(known)}
+	c := choice{used: healthy, known: known, healthy: len(healthy)}
 	switch {
-	case 2*c.healthy >= c.known:
+	case !c.panics():
 	case len(hearing) > 0:
 		c.used = hearing
 	default:
