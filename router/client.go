@@ -252,6 +252,9 @@ func (c *client) answer() arrived {
 		c.run(c)
 	}
 	c.body.end(c)
+	if c.status == statusClientGone {
+		c.reuse = false // what it sent before it went is not to be answered, nor asked again
+	}
 	c.now = r.clock()
 	c.dispatch.end(time.Duration(c.now), c.status != statusClientGone)
 	if c.last != nil {

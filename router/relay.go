@@ -69,12 +69,15 @@ func (c *client) relay(u *upstream) {
 	}
 	c.reply = append(b, "\r\n"...)
 	keep := a.Persists && how != byClose
+	u.doubtful = how == bodiless // some send a body all the same
 	if err := c.relayBody(u, how); err != nil {
 		c.broke(u, err)
 		return
 	}
 	// What a target sends beyond its answer belongs to no request.
 	if keep = keep && u.from == u.to && c.body.settled(); keep {
+		// A read that filled the buffer may have left something.
+		u.doubtful = u.doubtful || u.to == len(u.in)
 		u.drop()
 		c.last = u
 		return
@@ -146,6 +149,7 @@ func (c *client) refill(u *upstream) error {
 
 // moveAnswer lets the kernel move a part of the answer.
 func (c *client) moveAnswer(u *upstream, size int64) (int64, error) {
+	u.doubtful = true // it moves what is asked for, and tells of no more
 	u.readBy.Store(0)
 	c.up.Store(u)
 	c.waits.Store(c.router.clock())

@@ -39,6 +39,7 @@ var past = time.Unix(1, 0)
 type socket struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil: conn is read and written as it is
+	under syscall.RawConn // the connection below TLS, or raw; nil if there is none
 	owner *Router
 	size  int // of a new buffer
 
@@ -69,9 +70,14 @@ func (s *socket) open(r *Router, conn net.Conn, size int) {
 	s.owner, s.conn, s.size, s.stall = r, conn, size, int64(r.options.BodyTimeout)
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
-			s.raw = raw
+			s.raw, s.under = raw, raw
 			s.onRead, s.onWrite = s.readNow, s.writeNow
 			s.onPeek = func(fd uintptr) { _, s.peeked = peek(fd) }
+		}
+	}
+	if c, ok := below(conn).(syscall.Conn); ok && s.raw == nil {
+		if raw, err := c.SyscallConn(); err == nil {
+			s.under = raw
 		}
 	}
 	r.watchSocket(s)
@@ -405,17 +411,7 @@ func (s *socket) stale() bool {
 
 // hungUp tells whether the other side has closed. Whoever reads the socket may
 // do so meanwhile.
-func (s *socket) hungUp() bool {
-	if s.raw == nil {
-		return false
-	}
-	gone := false
-	err := s.raw.Control(func(fd uintptr) {
-		n, errno := peek(fd)
-		gone = errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN
-	})
-	return err != nil || gone
-}
+func (s *socket) hungUp() bool { return s.under != nil && parted(s.under) }
 
 func peek(fd uintptr) (n int, errno syscall.Errno) {
 	var b [1]byte

@@ -26,6 +26,9 @@ type upstream struct {
 	answer h1.Answer
 	// since is when it was last used, on the router's clock.
 	since int64
+	// doubtful tells that more may have come than its last answer, such as the body
+	// of an answer to HEAD: it is looked at before it is used again.
+	doubtful bool
 	// reused tells that it has carried a request before this one.
 	reused bool
 }
@@ -106,7 +109,7 @@ func (t *target) connect(now int64, careful bool) (*upstream, error) {
 			return t.dial()
 		}
 		idle := now - u.since
-		if idle < int64(freshFor) && !careful || idle < int64(keepFor) && !u.stale() {
+		if idle < int64(freshFor) && !careful && !u.doubtful || idle < int64(keepFor) && !u.stale() {
 			return u, nil
 		}
 		u.close()
