@@ -250,24 +250,29 @@ func unmarked(c plimsoll.Cluster) plimsoll.Cluster {
 // are not to leave by this plan.
 func (l *Loop) settleDepartures(ctx context.Context, cluster *plimsoll.Cluster, plan *scale.Plan) {
 	marker, marks := l.platform.(platform.Drainer)
-	protector, protects := l.platform.(platform.Protector)
+	_, protects := l.platform.(platform.Protector)
 	if l.opts.Drainer == nil || l.opts.DryRun || !marks || !protects {
 		return
 	}
+	l.settleEvacuations(ctx, cluster)
 	lowers := map[string]bool{}
 	for _, c := range plan.Changes {
 		lowers[c.Service] = c.To < c.From
 	}
+	drains := map[string]bool{}
+	for _, host := range cluster.Instances {
+		drains[host.ARN] = host.Status == plimsoll.InstanceDraining
+	}
 	byService := map[string][]*plimsoll.Task{}
 	for i := range cluster.Tasks {
-		if t := &cluster.Tasks[i]; t.Live() && !t.Leaving() {
+		if t := &cluster.Tasks[i]; t.Live() && !t.Leaving() && !drains[t.ContainerInstance] {
 			byService[t.Service] = append(byService[t.Service], t)
 		}
 	}
 	for i := range cluster.Services {
 		s := &cluster.Services[i]
 		if d := l.departures[s.Name]; d != nil {
-			l.endDeparture(ctx, protector, s, d, byService[s.Name])
+			l.endDeparture(ctx, s, d, byService[s.Name])
 		}
 		if _, controlled := l.services[s.Name]; !controlled || lowers[s.Name] || s.Desired < len(byService[s.Name]) {
 			continue
@@ -278,7 +283,7 @@ func (l *Loop) settleDepartures(ctx context.Context, cluster *plimsoll.Cluster, 
 
 // endDeparture forgets the tasks that are on their way out. When the platform has
 // followed the count, or the time for that is over, the others are protected no more.
-func (l *Loop) endDeparture(ctx context.Context, protector platform.Protector, s *plimsoll.Service, d *departure, staying []*plimsoll.Task) {
+func (l *Loop) endDeparture(ctx context.Context, s *plimsoll.Service, d *departure, staying []*plimsoll.Task) {
 	stays := map[string]bool{}
 	for _, t := range staying {
 		stays[t.ARN] = true
@@ -297,11 +302,7 @@ func (l *Loop) endDeparture(ctx context.Context, protector platform.Protector, s
 	}
 	spared := slices.DeleteFunc(slices.Clone(d.spared), func(arn string) bool { return !stays[arn] })
 	if len(spared) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
-		defer cancel()
-		if err := protector.Protect(ctx, s.Name, spared, false, 0); err != nil && !errors.Is(err, platform.ErrNotFound) {
-			l.log.Warn("tasks stay protected for a moment longer", "service", s.Name, "error", err)
-		} // what cannot be ended lapses
+		l.unprotect(ctx, s.Name, spared)
 	}
 	d.lowered, d.spared = time.Time{}, nil
 	if len(d.exits) == 0 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -138,20 +137,29 @@ func (c *departing) left() (ids []string) {
 	return ids
 }
 
-// trace says that nobody drains and nobody is protected; else who.
+// trace says who drains or is protected; empty: nobody.
 func (c *departing) trace() string {
+	marks := c.marked()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []string
 	for _, t := range c.tasks {
-		if t.Live() && (t.Draining || c.drained[t.ARN]) {
-			out = append(out, t.ID()+" drains")
-		}
 		if t.Live() && time.Now().Before(c.protected[t.ARN]) {
-			out = append(out, t.ID()+" is protected")
+			marks += t.ID() + " is protected, "
 		}
 	}
-	return strings.Join(out, ", ")
+	return marks
+}
+
+// marked says who drains; empty: nobody.
+func (c *departing) marked() (marks string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tasks {
+		if t.Live() && (t.Draining || c.drained[t.ARN]) {
+			marks += t.ID() + " drains, "
+		}
+	}
+	return marks
 }
 
 // scaled is a loop on it whose only service wants as many tasks as the gauge says.

@@ -50,7 +50,7 @@ func (l *Loop) hostPass(ctx context.Context, state *State, in scale.Input) {
 	})
 	state.Hosts = plan
 	l.sayLacking(now, plan.Lacking)
-	l.actOnHosts(ctx, plan, groups)
+	l.actOnHosts(ctx, &state.Cluster, plan, groups)
 }
 
 func (l *Loop) hostGroups(ctx context.Context) ([]plimsoll.HostGroup, error) {
@@ -108,7 +108,7 @@ func (l *Loop) sayLacking(now time.Time, lacking []string) {
 
 // actOnHosts carries the plan out in its order. A move that fails is decided on
 // anew by the next pass; the others go on.
-func (l *Loop) actOnHosts(ctx context.Context, plan scale.HostPlan, groups []plimsoll.HostGroup) {
+func (l *Loop) actOnHosts(ctx context.Context, cluster *plimsoll.Cluster, plan scale.HostPlan, groups []plimsoll.HostGroup) {
 	desired := map[string]int{}
 	for _, g := range groups {
 		desired[g.Name] = g.Desired
@@ -127,7 +127,7 @@ func (l *Loop) actOnHosts(ctx context.Context, plan scale.HostPlan, groups []pli
 		d.Want, d.Grant = d.To, d.To
 		if l.opts.DryRun {
 			d.Outcome = "dry-run"
-		} else if err := l.carryOut(ctx, m); err != nil {
+		} else if err := l.carryOut(ctx, cluster, m); err != nil {
 			d.Outcome = "failed: " + err.Error()
 			d.To = d.From
 		}
@@ -146,7 +146,7 @@ func moveWords(m scale.HostMove) string {
 	return fmt.Sprintf("%s %s in %s: %s", m.Deed, m.InstanceID, m.Zone, m.Reason)
 }
 
-func (l *Loop) carryOut(ctx context.Context, m scale.HostMove) error {
+func (l *Loop) carryOut(ctx context.Context, cluster *plimsoll.Cluster, m scale.HostMove) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
 	scaler := l.opts.Hosts.Scaler
@@ -154,6 +154,7 @@ func (l *Loop) carryOut(ctx context.Context, m scale.HostMove) error {
 	case scale.DeedLaunch:
 		return scaler.SetCapacity(ctx, m.Group, m.To)
 	case scale.DeedDrain:
+		l.evacuate(ctx, cluster, m.Host)
 		return scaler.Drain(ctx, m.Host, true)
 	case scale.DeedUndrain:
 		return scaler.Drain(ctx, m.Host, false)

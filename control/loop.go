@@ -62,8 +62,9 @@ type Loop struct {
 	hostsDue    time.Time
 	hostProblem string
 	lacking     map[string]bool
-	burstable   map[string]bool       // GROUP/TYPE, said already
-	departures  map[string]*departure // by service
+	burstable   map[string]bool        // GROUP/TYPE, said already
+	departures  map[string]*departure  // by service
+	evacuations map[string]*evacuation // by container instance
 	exits       sync.WaitGroup
 
 	releases *releases
@@ -112,7 +113,7 @@ func New(o Options) (*Loop, error) {
 		services: make(map[string]scale.Policy, len(o.Services)),
 		wake:     make(chan struct{}, 1),
 		readers:  make(chan struct{}, readsAtOnce),
-		own:      map[string]ownWrite{}, departures: map[string]*departure{},
+		own:      map[string]ownWrite{}, departures: map[string]*departure{}, evacuations: map[string]*evacuation{},
 		waiters: map[chan struct{}]struct{}{},
 		history: newHistory(),
 	}
