@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"plimsoll/router"
 )
 
 // Handing listeners over: the old process listens at a Unix socket. The new one
@@ -107,7 +109,7 @@ func socketOf(fd int) (io.Closer, error) {
 	case kind == syscall.SOCK_DGRAM:
 		return net.FilePacketConn(file)
 	}
-	return net.FileListener(file)
+	return router.Inherit(file)
 }
 
 // take gives the socket of an address, once; nil if it was not handed over.

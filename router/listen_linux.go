@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"reflect"
 	"syscall"
+	"unsafe"
 )
 
 // Listen opens a TCP listener for the router; more is done to its socket before
@@ -23,6 +26,24 @@ func Listen(address string, more ...func(fd uintptr) error) (net.Listener, error
 		return errors.Join(err, failed)
 	}
 	return config.Listen(context.Background(), "tcp", address)
+}
+
+// Inherit is the listener of a socket that another process has opened by Listen, and
+// handed over: its connections inherit the same. What Go makes of a file asks for its
+// own probes on each connection, and has no other word for that than a field of its own;
+// where Go has no such field any more, that is what is done.
+func Inherit(file *os.File) (net.Listener, error) {
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := l.(*net.TCPListener); ok {
+		config := reflect.ValueOf(tcp).Elem().FieldByName("lc")
+		if config.IsValid() && config.Type() == reflect.TypeFor[net.ListenConfig]() {
+			(*net.ListenConfig)(unsafe.Pointer(config.UnsafeAddr())).KeepAlive = -1
+		}
+	}
+	return l, nil
 }
 
 func probe(fd int) error {

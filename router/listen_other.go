@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -24,3 +25,7 @@ func Listen(address string, more ...func(fd uintptr) error) (net.Listener, error
 	}
 	return config.Listen(context.Background(), "tcp", address)
 }
+
+// Inherit is the listener of a socket that another process has opened by Listen, and
+// handed over.
+func Inherit(file *os.File) (net.Listener, error) { return net.FileListener(file) }
