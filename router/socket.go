@@ -245,7 +245,8 @@ func (s *socket) readNow(fd uintptr) bool {
 	s.needBuffer()
 	for {
 		p := s.in[s.to:]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		// As a socket, not as a file: read and write do more on their way to it.
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
 		switch errno {
 		case 0:
 			s.got, s.gotError = int(n), 0
@@ -323,7 +324,7 @@ func (s *socket) vectored(fd uintptr, p *[2][]byte) (int, syscall.Errno) {
 		var n uintptr
 		var errno syscall.Errno
 		if len(p[1]) == 0 {
-			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0][0])), uintptr(len(p[0])))
+			n, _, errno = syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0][0])), uintptr(len(p[0])), 0, 0, 0)
 		} else {
 			for i := range s.iovecs {
 				s.iovecs[i].Base = &p[i][0]

@@ -107,6 +107,7 @@ func (r *Router) retireServices(live map[string]*service) {
 		}
 		s.setTargets(nil, r.drained)
 		if !s.watched {
+			r.bygone += s.meter.total()
 			delete(r.services, name)
 		}
 	}
