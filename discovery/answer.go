@@ -138,9 +138,19 @@ func (s *Server) soa(z *zone) dns.RR {
 	}
 }
 
+// forwardMost bounds the questions that are forwarded at a time: where a resolver
+// forwards them here in its turn, or is this very server, they come round and round.
+const forwardMost = 100
+
 // forward asks the resolvers in turn. None that answers is a failure of the
 // server, not a name that does not exist.
 func (s *Server) forward(q, reply *dns.Msg, packet bool, size int) *dns.Msg {
+	defer s.forwarding.Add(-1)
+	if s.forwarding.Add(1) > forwardMost {
+		s.options.Log.Warn("dns: too many names are asked of other resolvers; do they ask here?", "name", q.Question[0].Name)
+		reply.Rcode = dns.RcodeServerFailure
+		return reply
+	}
 	for _, address := range s.options.Forward {
 		client := &dns.Client{Net: "udp", Timeout: exchangeTimeout, UDPSize: udpMost}
 		got, _, err := client.Exchange(q.Copy(), address)

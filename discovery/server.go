@@ -54,6 +54,8 @@ type Server struct {
 	// answering is held while an answer is filled from the zone, so that a
 	// drain knows of every answer that was filled from the zone before.
 	answering sync.RWMutex
+	// forwarding are the questions that other resolvers are being asked.
+	forwarding atomic.Int64
 
 	mu        sync.Mutex
 	directory Directory

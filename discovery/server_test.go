@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,6 +192,42 @@ func TestOtherNamesAreForwardedOnlyIfAsked(t *testing.T) {
 	_, address := serve(t, discovery.Options{Forward: []string{"127.0.0.1:1", upstream}})
 	if got := addresses(ask(t, address, "web.shop.example.", dns.TypeA)); !slices.Equal(got, []string{"127.64.0.9"}) {
 		t.Errorf("the forwarded answer is %q", got)
+	}
+}
+
+func TestAQuestionThatComesRoundIsNotForwardedForEver(t *testing.T) {
+	// A resolver that asks the server in its turn, as one in resolv.conf may.
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var address atomic.Value // known when the first such question comes
+	var asked atomic.Int64
+	round := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		reply := new(dns.Msg).SetRcode(q, dns.RcodeNameError)
+		if q.Question[0].Name == "round.example." {
+			asked.Add(1)
+			var err error
+			if reply, err = exchange("udp", address.Load().(string), q.Copy()); err != nil {
+				return
+			}
+		}
+		_ = w.WriteMsg(reply)
+	})}
+	ended := make(chan error, 1)
+	go func() { ended <- round.ActivateAndServe() }()
+	defer func() {
+		_ = round.Shutdown()
+		<-ended
+	}()
+	_, own := serve(t, discovery.Options{Forward: []string{packets.LocalAddr().String()}})
+	address.Store(own)
+	reply := ask(t, own, "round.example.", dns.TypeA)
+	if reply.Rcode != dns.RcodeServerFailure {
+		t.Errorf("%s, want SERVFAIL", dns.RcodeToString[reply.Rcode])
+	}
+	if n := asked.Load(); n > 250 {
+		t.Errorf("one question was forwarded %d times", n)
 	}
 }
 

@@ -46,7 +46,8 @@ func (r *Router) admit(a *arrival) (*route, *refusal) {
 		r.refused.Add(1)
 		return nil, &refusal{noCause, http.StatusUnauthorized, fmt.Sprintf("this router asks for its token in the field %q", TokenField), true}
 	}
-	route := r.table.Load().match(a.host, a.path)
+	table := r.table.Load()
+	route := table.match(a.host, a.path)
 	if route == nil {
 		r.unrouted.Add(1)
 		return nil, &refusal{noCause, http.StatusNotFound, fmt.Sprintf("no service is routed at host %q and path %q", a.host, a.path), false}
@@ -54,6 +55,12 @@ func (r *Router) admit(a *arrival) (*route, *refusal) {
 	if leaves(a.path, route.Path) {
 		r.refused.Add(1)
 		return nil, &refusal{noCause, http.StatusBadRequest, fmt.Sprintf("the path leaves %q by \"..\"", route.Path), true}
+	}
+	if mistakable(a.path) {
+		if other := table.match(a.host, cleaned(a.path)); other != nil && other != route {
+			r.refused.Add(1)
+			return nil, &refusal{noCause, http.StatusBadRequest, fmt.Sprintf("the path %q is one of route %q, or of %q, by how it is read", a.path, route.Path, other.Path), true}
+		}
 	}
 	return route, nil
 }

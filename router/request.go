@@ -78,6 +78,44 @@ func leaves(path, prefix string) bool {
 	return false
 }
 
+// mistakable tells whether there are servers that read the path as another: that
+// take out dots and empty segments, take a backslash for a slash, or leave out what
+// follows a semicolon.
+func mistakable(path string) bool {
+	for i := 0; i < len(path); i++ {
+		switch path[i] {
+		case ';', '\\':
+			return true
+		case '/':
+			if i+1 < len(path) && (path[i+1] == '/' || path[i+1] == '.') {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cleaned is the path as such servers read it.
+func cleaned(path string) string {
+	var out []string
+	last := ""
+	for i, segment := range strings.Split(strings.ReplaceAll(path, "\\", "/"), "/") {
+		last, _, _ = strings.Cut(segment, ";")
+		switch {
+		case i == 0, last == "", last == ".":
+		case last == "..":
+			out = out[:max(0, len(out)-1)]
+		default:
+			out = append(out, last)
+		}
+	}
+	short := "/" + strings.Join(out, "/")
+	if len(out) > 0 && (last == "" || last == "." || last == "..") {
+		short += "/"
+	}
+	return short
+}
+
 func isSeparator(r rune) bool { return r == '/' || r == '\\' }
 
 // stripped takes the prefix off the path, decoded and raw. ok is false if the

@@ -3,6 +3,7 @@ package router
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -159,5 +160,70 @@ func TestWhatAnAuthoritySaysReachesTheTargetWhateverTheClientSays(t *testing.T) 
 		if code, text := a.answer(t); code != 200 || text != "[ali] [] [ali] [] []" {
 			t.Errorf("with %q the target got %d %s", fields, code, text)
 		}
+	}
+}
+
+func TestAPathThatAnotherRouteCouldClaimIsRefused(t *testing.T) {
+	s := serve(t, Options{})
+	s.set(t, Table{
+		Routes: []Route{
+			{Path: "/", Service: "open"}, {Path: "/admin", Service: "closed"}, {Path: "/files/", Service: "files"},
+			{Host: "own", Path: "/", Service: "open"},
+		},
+		Services: map[string][]Target{
+			"open": {targetOf("1", naming(t, "open"))}, "closed": {targetOf("2", naming(t, "closed"))}, "files": {targetOf("3", naming(t, "files"))},
+		},
+	})
+	h2 := http2Client(t, nil)
+	for path, want := range map[string]string{
+		"/":                   "open",
+		"/administrator":      "open",
+		"/a//b/./c;d/../e":    "open",
+		"/.well-known/x":      "open",
+		"/...":                "open",
+		"/admin":              "closed",
+		"/admin//x/.":         "closed",
+		"/admin/;a=b":         "closed",
+		"/files//x":           "files",
+		"/files":              "open",
+		"/files/..;x/files/a": "", // it leaves /files/ on its way
+		"//admin":             "",
+		"/./admin/x":          "",
+		"/a/../admin":         "",
+		"/a/%2e%2e/admin":     "",
+		"/a/..%2Fadmin/":      "",
+		"/a%5C..%5Cadmin":     "",
+		"/%5cadmin":           "",
+		"/admin;x":            "",
+		"/;/admin":            "",
+		"/x/..;y/admin/z":     "",
+		"//files/a":           "",
+		"/admin/../files/x":   "",
+	} {
+		for name, client := range map[string]*http.Client{"HTTP/1.1": s.client, "HTTP/2": h2} {
+			request, err := http.NewRequest("GET", "http://"+s.address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.URL.Opaque = path
+			if strings.HasPrefix(path, "//") {
+				request.URL.Opaque, request.URL.Path = "", path
+			}
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == "" && answer.StatusCode != 400 || want != "" && string(text) != want {
+				t.Errorf("%s %s: %d %q, want %q", name, path, answer.StatusCode, text, want)
+			}
+		}
+	}
+	if code, text := s.do(t, "GET", "/a/../admin", nil, http.Header{"Host": {"own"}}); text != "open" {
+		t.Errorf("a host without such a route: %d %q", code, text)
 	}
 }
