@@ -80,7 +80,7 @@ func face(t *testing.T, n *network, interval time.Duration, services ...string) 
 		t.Fatal(err)
 	}
 	told.standings = f.router.Standings
-	f.finder = &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: log}
+	f.finder = &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), settled: make(chan struct{}), log: log}
 	running.Go(func() { f.finder.follow(ctx, f.now.snapshot, nil) })
 	t.Cleanup(func() {
 		stop()
@@ -299,7 +299,7 @@ services:
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &facing{network: n, finder: &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: slog.New(slog.DiscardHandler)}}
+	f := &facing{network: n, finder: &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), settled: make(chan struct{}), log: slog.New(slog.DiscardHandler)}}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.finder.follow(ctx, func() plimsoll.Cluster { return n.cluster("web", "plain") }, nil) })

@@ -50,6 +50,7 @@ type finder struct {
 	packets net.PacketConn
 	streams net.Listener
 	keepers []keeper
+	settled chan struct{} // closed when the first directory is given on
 	log     *slog.Logger
 }
 
@@ -75,7 +76,7 @@ func newFinder(o DiscoveryOptions, project *compose.Project, cluster, dir string
 	if o.DNS == "" && o.Consul == "" && !o.Register {
 		return nil, nil
 	}
-	f := &finder{log: log}
+	f := &finder{settled: make(chan struct{}), log: log}
 	var err error
 	if f.telling, err = newTelling(project, o.Unchecked, log); err != nil {
 		return nil, err
@@ -221,12 +222,13 @@ func (f *finder) follow(ctx context.Context, snapshot func() plimsoll.Cluster, c
 		}
 		if !now.At.IsZero() {
 			d, unchecked := f.telling.directory(now)
-			if !settled && (!unchecked || time.Since(began) > firstChecks) {
-				settled = true
-				tick.Reset(time.Second)
-			}
-			if settled {
+			first := !settled && (!unchecked || time.Since(began) > firstChecks)
+			if settled = settled || first; settled {
 				f.set(d)
+			}
+			if first {
+				tick.Reset(time.Second)
+				close(f.settled)
 			}
 		}
 		select {
@@ -235,6 +237,17 @@ func (f *finder) follow(ctx context.Context, snapshot func() plimsoll.Cluster, c
 		case <-changed:
 		case <-tick.C:
 		}
+	}
+}
+
+// await waits for the first directory of a snapshot that is there.
+func (f *finder) await(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-f.settled:
 	}
 }
 

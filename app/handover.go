@@ -121,9 +121,12 @@ func (i *inherited) take(address string) io.Closer {
 	return open
 }
 
+// another tells whether there is a process that hands its sockets over.
+func (i *inherited) another() bool { return i != nil && i.conn != nil }
+
 // serving tells the old process that this one serves now.
 func (i *inherited) serving() error {
-	if i.conn == nil {
+	if !i.another() {
 		return nil
 	}
 	_, err := i.conn.Write([]byte{1})
@@ -196,7 +199,16 @@ func sendListeners(conn *net.UnixConn, sockets map[string]socket) error {
 			return err
 		}
 		defer func() { _ = file.Close() }()
-		addresses, fds = append(addresses, address), append(fds, int(file.Fd()))
+		// Not file.Fd(), which has the socket block: this process may read of it yet,
+		// and could not end while it does.
+		raw, err := file.SyscallConn()
+		if err != nil {
+			return err
+		}
+		if err := raw.Control(func(fd uintptr) { fds = append(fds, int(fd)) }); err != nil {
+			return err
+		}
+		addresses = append(addresses, address)
 	}
 	text, err := json.Marshal(addresses)
 	if err != nil {

@@ -125,7 +125,7 @@ func (r *routing) serve(ctx context.Context, first plimsoll.Cluster, cluster obs
 		err = errors.Join(err, parts.close(stopping))
 	}()
 	r.see(first)
-	if err := r.open(&parts); err != nil {
+	if err := r.open(ctx, &parts); err != nil {
 		return err
 	}
 	gone, stop, err := handOver(o.Handover, r.edge.taken, r.edge.open, o.Log)
@@ -161,7 +161,7 @@ func (r *routing) serve(ctx context.Context, first plimsoll.Cluster, cluster obs
 
 // open opens the router's listeners, has DNS answered and Consul told, and says where
 // all of it is.
-func (r *routing) open(parts *stack) error {
+func (r *routing) open(ctx context.Context, parts *stack) error {
 	plain, err := r.edge.listen(r.o.Router)
 	if err != nil {
 		return errors.Join(fmt.Errorf("--router %s: %w", r.o.Router, err), r.router.Close())
@@ -173,8 +173,11 @@ func (r *routing) open(parts *stack) error {
 		}
 	}
 	r.edge.start(parts, r.router, plain, secure, r.o.Drain)
-	r.find.serve(parts)
 	r.find.start(parts, func() plimsoll.Cluster { return *r.latest.Load() }, r.told)
+	if r.edge.taken.another() {
+		r.find.await(ctx) // until then the other process answers, which knows the tasks
+	}
+	r.find.serve(parts)
 	_, _ = fmt.Fprintf(r.o.Out, "router        http://%s\n", plain.Addr())
 	if secure != nil {
 		_, _ = fmt.Fprintf(r.o.Out, "router, TLS   https://%s\n", secure.Addr())

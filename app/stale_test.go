@@ -110,7 +110,7 @@ func TestNoClientUsesAnAnswerThatIsStaleForMoreThanTheTTLAndASecond(t *testing.T
 					t.Fatal(err)
 				}
 				told.standings = now.standings
-				f := &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), log: slog.New(slog.DiscardHandler)}
+				f := &finder{telling: told, dns: discovery.NewServer(discovery.Options{}), settled: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
 				stepped := make(chan struct{}, 1)
 				ctx, stop := context.WithCancel(t.Context())
 				defer synctest.Wait()

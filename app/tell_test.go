@@ -35,7 +35,7 @@ type telling struct {
 
 func newTelling(t *testing.T) *telling {
 	t.Helper()
-	s := newEngine(t, t.TempDir())
+	s := newEngine(t, t.TempDir(), func(o *app.EngineOptions) { o.Hosts = 4 })
 	c := s.config("us-east-1")
 	keys, err := c.Credentials.Retrieve(t.Context())
 	s.must(err)
@@ -49,12 +49,18 @@ func newTelling(t *testing.T) *telling {
 	return tell
 }
 
-// service makes a service of so many tasks, with a tag for a route if it has one.
+// service makes a service of so many tasks, one on each host, with a tag for a route if
+// it has one. Its port is one that no other program of this machine is likely to use at
+// the hosts' addresses: what is there is taken for the tasks.
 func (s *telling) service(name string, tasks int32, route string) {
 	s.t.Helper()
-	_, err := s.api.RegisterTaskDefinition(s.t.Context(), &awsecs.RegisterTaskDefinitionInput{
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s.must(err)
+	port := int32(l.Addr().(*net.TCPAddr).Port)
+	s.must(l.Close())
+	_, err = s.api.RegisterTaskDefinition(s.t.Context(), &awsecs.RegisterTaskDefinitionInput{
 		Family: &name, ContainerDefinitions: []types.ContainerDefinition{{
-			Name: aws.String("main"), Image: aws.String("busybox"), Memory: aws.Int32(16), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
+			Name: aws.String("main"), Image: aws.String("busybox"), Memory: aws.Int32(16), PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080), HostPort: &port}},
 		}},
 	})
 	s.must(err)
@@ -237,6 +243,7 @@ func TestARouterAloneTellsDNSAndConsulOfTheTasksThatItSendsRequestsTo(t *testing
 	s.await("it has left Consul", func() bool { return slices.Equal(s.told.inConsulOf("web"), three[1:]) })
 	_, err := s.api.StopTask(t.Context(), &awsecs.StopTaskInput{Task: &three[1]})
 	s.must(err)
+	s.must(s.tasks[three[1]].Close()) // the next one may have its place
 	for _, dns := range []string{address, beside} {
 		s.names(dns, "web", three[2])
 	}
@@ -329,4 +336,36 @@ func TestARunThatStartsAnewTakesNothingOutThatItHasNotChecked(t *testing.T) {
 	}
 	all := s.scale(checkedShop, func(o *app.RunOptions) { o.Discovery.Unchecked = true })
 	s.await("--unchecked tells of all", func() bool { ids, _ := s.named(all, "web"); return len(ids) == 3 })
+}
+
+func TestDNSIsAnsweredFromBothSidesOfAHandover(t *testing.T) {
+	s := newTelling(t)
+	s.service("web", 3, "web.localhost/")
+	web := s.listen("web", 2) // the third does not answer: what is known is known after some checks
+	socket := filepath.Join(t.TempDir(), "h.sock")
+	out := &output{}
+	o := app.RouteOptions{
+		Platform: "ecs", Cluster: "default", Router: "127.0.0.1:0", State: t.TempDir(), Drain: time.Second, Out: out, Log: slog.New(slog.DiscardHandler),
+		Edge: app.EdgeOptions{AccessFormat: "json"}, Discovery: app.DiscoveryOptions{DNS: "127.0.0.1:0"}, Handover: socket,
+	}
+	old := make(chan struct{})
+	s.background(func(ctx context.Context) error { defer close(old); return app.Route(ctx, o) })
+	address := s.dnsOf(out)
+	s.names(address, "web", web...)
+	var next output
+	o.Out = &next
+	s.background(func(ctx context.Context) error { return app.Route(ctx, o) })
+	for gone := false; !gone; {
+		select {
+		case <-old:
+			gone = true
+		default:
+		}
+		if ids, problem := s.named(address, "web"); problem != "" || !slices.Equal(ids, web) {
+			t.Fatalf("DNS names %q %s", ids, problem)
+		}
+	}
+	if again := s.dnsOf(&next); again != address {
+		t.Errorf("the next process answers at %s, not at %s", again, address)
+	}
 }
