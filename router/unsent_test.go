@@ -101,13 +101,13 @@ func TestATargetWhoseHandshakeFailsIsPassedOver(t *testing.T) {
 			"it speaks no TLS":             targetOf("bad", naming(t, "bad")),
 		} {
 			t.Run(name+", "+what, func(t *testing.T) {
-				s := serve(t, Options{HandshakeTimeout: 50 * time.Millisecond, Health: Health{Interval: time.Hour, EjectAfter: 1e6}})
+				s := serve(t, Options{HandshakeTimeout: 500 * time.Millisecond, Health: Health{Interval: time.Hour, EjectAfter: 1e6}})
 				c.route.Service = "web"
 				c.route.Upstream.ServerName, c.route.Upstream.CAFile = "localhost", filepath.Join(dir, "right.crt")
 				c.route.Balance.Policy = RoundRobin
 				s.set(t, Table{Routes: []Route{c.route}, Services: map[string][]Target{"web": append(c.targets, bad)}})
 				s.healthy(t, "web", 2)
-				for range 6 {
+				for range 2 {
 					c.ask(t, s)
 				}
 				for _, target := range s.Targets("web") {
