@@ -261,11 +261,9 @@ func (e *edge) start(s *stack, r *router.Router, plain, secure net.Listener, pat
 	if e.acme != nil {
 		e.acme.start(ctx, plain, secure)
 	}
-	lavish := beThrifty(r)
 	s.push("the router", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		lavish()
 		err := r.Shutdown(ctx)
 		stop()
 		if e.acme != nil {

@@ -182,7 +182,6 @@ type Router struct {
 
 	mu           sync.Mutex // held by whatever changes the fields below
 	services     map[string]*service
-	bygone       uint64               // requests of services that are forgotten
 	drained      map[string]time.Time // target ids that must not come back
 	server       *http.Server
 	listeners    []net.Listener
@@ -329,18 +328,6 @@ func (r *Router) Stats(service string) Stats {
 		return Stats{Window: window}
 	}
 	return s.meter.stats(r.now())
-}
-
-// Requests are those that have come in so far, those for services included that are
-// in the table no more.
-func (r *Router) Requests() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := r.bygone
-	for _, s := range r.services {
-		n += s.meter.total()
-	}
-	return n
 }
 
 // Latencies are those of a service's answers; none for one that has never been

@@ -135,18 +135,3 @@ func TestTheHistogramCountsEachAnswerBelowItsBounds(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
-
-func TestRequestsOfAServiceThatIsGoneStillCount(t *testing.T) {
-	r := New(Options{})
-	defer r.Close()
-	if err := r.SetTable(one()); err != nil {
-		t.Fatal(err)
-	}
-	r.services["web"].meter.begin(r.now())
-	if err := r.SetTable(Table{}); err != nil || r.services["web"] != nil {
-		t.Fatalf("the service is still there (%v)", err)
-	}
-	if got := r.Requests(); got != 1 {
-		t.Errorf("%d requests are counted, want 1", got)
-	}
-}

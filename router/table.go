@@ -107,7 +107,6 @@ func (r *Router) retireServices(live map[string]*service) {
 		}
 		s.setTargets(nil, r.drained)
 		if !s.watched {
-			r.bygone += s.meter.total()
 			delete(r.services, name)
 		}
 	}
