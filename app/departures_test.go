@@ -51,13 +51,7 @@ func runRude(t *testing.T) *rudeRun {
 	t.Helper()
 	s := newEngine(t, t.TempDir(), func(o *app.EngineOptions) { o.Runtime = "process" })
 	c := s.config("us-east-1")
-	keys, err := c.Credentials.Retrieve(t.Context())
-	s.must(err)
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
-	} {
-		t.Setenv(name, value)
-	}
+	s.environment(c)
 	r := &rudeRun{engineStand: s, api: ecs.NewFromConfig(c)}
 	program, err := os.Executable()
 	s.must(err)
@@ -97,13 +91,15 @@ func (r *rudeRun) scale() {
 			r.t.Error(err)
 		}
 	})
-	for r.ui == "" {
+	for range 3000 {
 		_, rest, _ := strings.Cut(out.String(), "dashboard     ")
 		if url, _, whole := strings.Cut(rest, "\n"); whole {
 			r.ui = url
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	r.t.Fatalf("the scaler has no dashboard after 30 s: %q", out.String())
 }
 
 // awaitRunning waits until so many tasks run, and no others are on their way out.

@@ -88,13 +88,7 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 func TestARunWithAnEventsQueueHearsOfTheCluster(t *testing.T) {
 	s := newEngine(t, t.TempDir())
 	c := s.config("us-east-1")
-	keys, err := c.Credentials.Retrieve(t.Context())
-	s.must(err)
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
-	} {
-		t.Setenv(name, value)
-	}
+	s.environment(c)
 	file := filepath.Join(t.TempDir(), "compose.yaml")
 	s.must(os.WriteFile(file, []byte("name: default\nservices: {web: {command: [sleep, '9']}}\n"), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -37,13 +37,7 @@ func newTelling(t *testing.T) *telling {
 	t.Helper()
 	s := newEngine(t, t.TempDir(), func(o *app.EngineOptions) { o.Hosts = 4 })
 	c := s.config("us-east-1")
-	keys, err := c.Credentials.Retrieve(t.Context())
-	s.must(err)
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
-	} {
-		t.Setenv(name, value)
-	}
+	s.environment(c)
 	tell := &telling{engineStand: s, api: awsecs.NewFromConfig(c), told: newDirectories(t), tasks: map[string]net.Listener{}}
 	t.Setenv("AWS_ENDPOINT_URL_SERVICEDISCOVERY", tell.told.url)
 	return tell

@@ -32,13 +32,7 @@ func TestARouterAnswersForItsOwnClusterAlone(t *testing.T) {
 	serviceAt(s, home, "bank", "bank.localhost/")
 	serviceAt(s, ecs.NewFromConfig(s.config("us-east-1", tenant.Keys[0])), "default", "tenant.localhost/")
 
-	keys, err := c.Credentials.Retrieve(t.Context())
-	s.must(err)
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
-	} {
-		t.Setenv(name, value)
-	}
+	s.environment(c)
 	for cluster, own := range map[string]string{"default": "shop.localhost", "bank": "bank.localhost"} {
 		url := routerOf(t, cluster)
 		for _, host := range []string{"shop.localhost", "bank.localhost", "tenant.localhost"} {

@@ -76,6 +76,19 @@ func newEngine(t *testing.T, state string, change ...func(*app.EngineOptions)) *
 	return s
 }
 
+// environment has the test's AWS environment name the engine, as a client's
+// configuration does.
+func (s *engineStand) environment(c aws.Config) {
+	s.t.Helper()
+	keys, err := c.Credentials.Retrieve(s.t.Context())
+	s.must(err)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
+	} {
+		s.t.Setenv(name, value)
+	}
+}
+
 // config is that of a client: of the home account, or of the key given.
 func (s *engineStand) config(region string, keys ...tenants.Key) aws.Config {
 	s.t.Helper()

@@ -43,15 +43,6 @@ func newDeparting(n int, takes time.Duration) *departing {
 	return c
 }
 
-func (c *departing) find(arn string) *plimsoll.Task {
-	for i := range c.tasks {
-		if c.tasks[i].ARN == arn {
-			return &c.tasks[i]
-		}
-	}
-	return nil
-}
-
 func (c *departing) SetDesired(_ context.Context, service string, desired int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -135,6 +135,16 @@ func (c *cluster) follow(s *plimsoll.Service) {
 	}
 }
 
+// find is the task with that ARN; nil: there is none. c.mu is held.
+func (c *cluster) find(arn string) *plimsoll.Task {
+	for i := range c.tasks {
+		if c.tasks[i].ARN == arn {
+			return &c.tasks[i]
+		}
+	}
+	return nil
+}
+
 func (c *cluster) edit(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

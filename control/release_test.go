@@ -32,15 +32,6 @@ type releasing struct {
 
 var errLost = errors.New("the answer was lost")
 
-func (c *releasing) find(arn string) *plimsoll.Task {
-	for i := range c.tasks {
-		if c.tasks[i].ARN == arn {
-			return &c.tasks[i]
-		}
-	}
-	return nil
-}
-
 func (c *releasing) mark(arn string, released bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
