@@ -126,9 +126,8 @@ type sender interface {
 	attempt(t *target) (over bool)
 	// fail answers with a page of the router's own.
 	fail(why cause, code int, reason string)
-	// watch gives a context that ends when the client goes away; done ends the
-	// watch.
-	watch() (ctx context.Context, done func())
+	// during waits, with a context that ends when the client goes away.
+	during(wait func(context.Context))
 }
 
 // run finds a target, waits for one if there is none, and goes on to the next
@@ -255,9 +254,7 @@ func (d *dispatch) holdTimeout() time.Duration {
 
 // hold waits for what is given. over: the exchange is.
 func (d *dispatch) hold(s sender, h *holding, changed, freed <-chan struct{}, again <-chan time.Time) (v verdict, over bool) {
-	ctx, done := s.watch()
-	v = h.wait(ctx, changed, freed, again)
-	done()
+	s.during(func(ctx context.Context) { v = h.wait(ctx, changed, freed, again) })
 	var why cause
 	var reason string
 	switch v {

@@ -11,8 +11,9 @@ import (
 )
 
 // excess is a target that answers "/excess" with more than belongs to its answer, all
-// of which is there when said is told, and anything else with "fine".
-func excess(t *testing.T, answer func() (first, then string)) (to Target, said chan struct{}) {
+// of which is there when said is told, and anything else with "fine". What is too much
+// comes when it is told to, or at once.
+func excess(t *testing.T, answer func() (first, then string), when <-chan struct{}) (to Target, said chan struct{}) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,6 +40,9 @@ func excess(t *testing.T, answer func() (first, then string)) (to Target, said c
 					}
 					first, then := answer()
 					_, _ = io.WriteString(conn, first)
+					if when != nil {
+						<-when
+					}
 					_, _ = io.WriteString(conn, then)
 					said <- struct{}{}
 				}
@@ -67,7 +71,7 @@ func TestWhatATargetSendsTooMuchIsNoAnswerToTheNextRequest(t *testing.T) {
 		{"more than the kernel moves in steps", "GET", long(10 * spliceStep)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			to, said := excess(t, func() (string, string) { return c.first, other })
+			to, said := excess(t, func() (string, string) { return c.first, other }, nil)
 			s := serve(t, Options{})
 			s.set(t, one(to))
 			for range 10 {

@@ -101,8 +101,8 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	return x.status
 }
 
-// watch gives the request's own context, which net/http ends.
-func (x *exchange) watch() (context.Context, func()) { return x.request.Context(), func() {} }
+// during waits with the request's own context, which net/http ends.
+func (x *exchange) during(wait func(context.Context)) { wait(x.request.Context()) }
 
 // attempt sends the request to the target, which it releases.
 func (x *exchange) attempt(t *target) (over bool) {

@@ -268,7 +268,7 @@ func (r releaser) attempt(t *target) bool {
 	return true
 }
 func (r releaser) fail(_ cause, _ int, reason string) { r.Error(reason) }
-func (r releaser) watch() (context.Context, func())   { return context.Background(), func() {} }
+func (r releaser) during(wait func(context.Context))  { wait(context.Background()) }
 
 func TestATargetIsCheckedByGRPCsOwnHealthService(t *testing.T) {
 	target, states := grpcBackend(t)

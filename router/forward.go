@@ -134,7 +134,7 @@ func (c *client) attempt(t *target) (over bool) {
 		return true
 	}
 	for {
-		u, err := t.connect(c.now, !c.again)
+		u, err := t.connect(c.fiber, c.loop(), c.now, !c.again)
 		if err != nil {
 			c.now = c.router.clock()
 			return c.unanswered(c, t, notConnected, err, c.again)

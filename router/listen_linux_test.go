@@ -19,7 +19,7 @@ func TestAConnectionIsProbedAsItsListenerIs(t *testing.T) {
 		t.Errorf("what else was to be done to the socket was done %d times", bound)
 	}
 	probedAs(t, "as they are", l, probeAfter)
-	file, err := l.(*net.TCPListener).File()
+	file, err := l.(*listener).File()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("plimsoll/router/loop.(*Loop).run"),
+		goleak.IgnoreAnyFunction("plimsoll/router/loop.(*Fiber).rest"))
+}
 
 // served is a router on a port of the loopback, with clients for it.
 type served struct {
@@ -27,7 +31,7 @@ type served struct {
 
 func serve(t *testing.T, o Options) *served {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
