@@ -91,15 +91,31 @@ type Service struct {
 	Registries []string
 	// Deploying is true while more than one deployment is in progress.
 	Deploying bool
-	Tags      map[string]string
-	CreatedAt time.Time
+	// Deployments are those that have tasks still, or are to have. Rolling tells that
+	// the platform itself has the tasks of the newest take the places of the others'
+	// (deployment controller ECS, strategy ROLLING), with at least MinimumHealthy per
+	// cent of the desired count healthy.
+	Deployments    []Deployment
+	Rolling        bool
+	MinimumHealthy int
+	Tags           map[string]string
+	CreatedAt      time.Time
+}
+
+// Deployment is a deployment of a service.
+type Deployment struct {
+	ID string
+	// Primary is the one that the service is to consist of.
+	Primary bool
 }
 
 // Task is one ECS task.
 type Task struct {
 	ARN string
 	// Service is the name of the service; empty for a standalone task.
-	Service        string
+	Service string
+	// Deployment is the ID of the service's deployment that it is of.
+	Deployment     string
 	TaskDefinition string
 	// ContainerInstance is the ARN of the host; empty until it is placed.
 	ContainerInstance string
@@ -115,7 +131,10 @@ type Task struct {
 	// Draining tells that the task is to be stopped next (TagDraining).
 	Draining bool
 	// Unwell tells that the health check of a container fails, or has not passed yet.
-	Unwell        bool
+	Unwell bool
+	// Checked tells that a container has a health check: without one, ECS believes in
+	// a task when it has run for 40 seconds.
+	Checked       bool
 	Reserved      Resources
 	Ports         []int // the fixed host ports that it holds
 	Endpoints     []Endpoint

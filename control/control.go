@@ -32,7 +32,8 @@ type Options struct {
 	Budget   *plimsoll.Resources
 	// Hosts, if given, has hosts come and go with what the services want.
 	Hosts *Hosts
-	// Drainer, if given, sees tasks out before a count is lowered for them.
+	// Drainer, if given, sees tasks out before a count is lowered for them, and those
+	// that a host or a deployment which goes takes along.
 	// DrainTime bounds that for each. Default 5 min.
 	Drainer   Drainer
 	DrainTime time.Duration
@@ -124,14 +125,19 @@ type Event struct {
 
 // The kinds of events.
 const (
-	EventTaskRunning      = "task-running"
-	EventTaskStopping     = "task-stopping"
-	EventTaskOut          = "task-out"      // of the router and the directories: nothing new reaches it
-	EventTaskDrained      = "task-drained"  // its requests have ended, or their time has
-	EventTaskSignaled     = "task-signaled" // SIGTERM was sent
-	EventTaskBack         = "task-back"     // it was to leave, and is needed after all
-	EventTaskStopped      = "task-stopped"
-	EventTaskLost         = "task-lost" // gone from the platform without having been seen to stop
+	EventTaskRunning  = "task-running"
+	EventTaskStopping = "task-stopping"
+	EventTaskOut      = "task-out"      // of the router and the directories: nothing new reaches it
+	EventTaskDrained  = "task-drained"  // its requests have ended, or their time has
+	EventTaskSignaled = "task-signaled" // SIGTERM was sent
+	EventTaskBack     = "task-back"     // it was to leave, and is needed after all
+	EventTaskStopped  = "task-stopped"
+	EventTaskLost     = "task-lost" // gone from the platform without having been seen to stop
+	// A deployment that others have begun: its former tasks are seen out; they have
+	// left; or it does not get on, and they are left to the platform.
+	EventDeploymentBegun  = "deployment-begun"
+	EventDeploymentEnded  = "deployment-ended"
+	EventDeploymentLeft   = "deployment-left"
 	EventHostJoined       = "host-joined"
 	EventHostLeft         = "host-left"
 	EventHostDraining     = "host-draining"

@@ -60,6 +60,7 @@ type exit struct {
 	cancel func()
 	ended  chan struct{}
 	at     time.Time // when it ended; after ended is closed
+	marked time.Time // until when
 }
 
 func (e *exit) over() bool {
@@ -72,14 +73,20 @@ func (e *exit) over() bool {
 }
 
 // errDrains is why a count is not lowered yet.
-type errDrains int
+type errDrains string
 
-func (e errDrains) Error() string {
-	if e == 1 {
+func (e errDrains) Error() string { return string(e) }
+
+func drainFirst(n int) errDrains {
+	if n == 1 {
 		return "1 task drains first"
 	}
-	return fmt.Sprintf("%d tasks drain first", int(e))
+	return errDrains(fmt.Sprintf("%d tasks drain first", n))
 }
+
+// errDeploying: which of the new tasks stay cannot be said while as many of the former
+// are protected as ECS allows.
+const errDeploying errDrains = "a deployment comes to its end first"
 
 // lower lowers a desired count, and gives what it is now. Where tasks have to be seen
 // out it is lowered by those that are; the error is an errDrains while nobody is. It
@@ -91,20 +98,23 @@ func (l *Loop) lower(ctx context.Context, cluster *plimsoll.Cluster, c scale.Cha
 	if l.opts.Drainer == nil || !marks || !protects || at < 0 || !l.opts.Drainer.Drains(&cluster.Services[at]) {
 		return c.To, l.setDesired(ctx, c)
 	}
+	if r := l.reliefs[c.Service]; r != nil && r.active {
+		return l.lowerDeploying(ctx, cluster, c)
+	}
 	d := l.departures[c.Service]
 	if d == nil {
 		d = &departure{exits: map[string]*exit{}}
 		l.departures[c.Service] = d
 	}
 	if !d.lowered.IsZero() {
-		return 0, errDrains(max(1, len(d.exits))) // until the platform has followed
+		return 0, drainFirst(max(1, len(d.exits))) // until the platform has followed
 	}
 	leave, stay := scale.Leavers(*cluster, c.Service, c.To)
 	l.seeOutThese(ctx, marker, d, leave)
 	late := l.late(d, leave)
 	c.To += len(late)
 	if len(late) == len(leave) && len(leave) > 0 || c.To >= c.From {
-		return 0, errDrains(len(late))
+		return 0, drainFirst(len(late))
 	}
 	// Even where nobody is to leave: more may come up before the count is written.
 	if err := l.spare(ctx, protector, d, c.Service, append(stay, late...)); err != nil {
@@ -115,6 +125,16 @@ func (l *Loop) lower(ctx context.Context, cluster *plimsoll.Cluster, c scale.Cha
 	}
 	d.lowered = l.now()
 	return c.To, nil
+}
+
+// lowerDeploying lowers a count at once if no task of the newest deployment runs that
+// is not to stay: those of the former ones are seen out for the deployment.
+func (l *Loop) lowerDeploying(ctx context.Context, cluster *plimsoll.Cluster, c scale.Change) (int, error) {
+	leave, _ := scale.Leavers(*cluster, c.Service, c.To)
+	if slices.ContainsFunc(leave, func(t plimsoll.Task) bool { return t.LastStatus == plimsoll.StatusRunning }) {
+		return 0, errDeploying
+	}
+	return c.To, l.setDesired(ctx, c)
 }
 
 // seeOutThese begins with those that have not begun, and lets those stay that are
@@ -147,13 +167,15 @@ func (l *Loop) seeOut(ctx context.Context, marker platform.Drainer, t plimsoll.T
 	began := l.now()
 	l.journal.event(Event{At: began, Kind: EventTaskOut, Service: t.Service, Task: t.ID(),
 		Message: "the task is to leave: nothing new is sent to it from now on"})
+	e.marked = began.Add(l.opts.DrainTime + markTime)
+	until := e.marked
 	ctx, cancel := context.WithTimeout(ctx, l.opts.DrainTime)
 	stopped := make(chan struct{})
 	e.cancel = func() { cancel(); <-stopped }
 	l.exits.Go(func() {
 		defer close(stopped)
 		defer cancel()
-		if err := marker.MarkDraining(ctx, t.ARN, began.Add(l.opts.DrainTime+markTime)); err != nil && ctx.Err() == nil {
+		if err := marker.MarkDraining(ctx, t.ARN, until); err != nil && ctx.Err() == nil {
 			l.log.Warn("a task that is to leave cannot be marked, so that routers of their own hear of it when it stops", "task", t.ARN, "error", err)
 		}
 		err := l.opts.Drainer.Drain(ctx, &t)
@@ -255,6 +277,7 @@ func (l *Loop) settleDepartures(ctx context.Context, cluster *plimsoll.Cluster, 
 		return
 	}
 	l.settleEvacuations(ctx, cluster)
+	l.settleReliefs(ctx, cluster)
 	lowers := map[string]bool{}
 	for _, c := range plan.Changes {
 		lowers[c.Service] = c.To < c.From
@@ -271,6 +294,9 @@ func (l *Loop) settleDepartures(ctx context.Context, cluster *plimsoll.Cluster, 
 	}
 	for i := range cluster.Services {
 		s := &cluster.Services[i]
+		if r := l.reliefs[s.Name]; r != nil && r.active {
+			continue
+		}
 		if d := l.departures[s.Name]; d != nil {
 			l.endDeparture(ctx, s, d, byService[s.Name])
 		}

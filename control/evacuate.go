@@ -78,6 +78,11 @@ func (l *Loop) settleEvacuations(ctx context.Context, cluster *plimsoll.Cluster)
 			begun[arn] = x != nil
 		}
 	}
+	for _, r := range l.reliefs {
+		for arn := range r.exits {
+			begun[arn] = true
+		}
+	}
 	tasks, serving := map[string]*plimsoll.Task{}, map[string]int{}
 	for i := range cluster.Tasks {
 		t := &cluster.Tasks[i]

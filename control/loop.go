@@ -65,6 +65,7 @@ type Loop struct {
 	burstable   map[string]bool        // GROUP/TYPE, said already
 	departures  map[string]*departure  // by service
 	evacuations map[string]*evacuation // by container instance
+	reliefs     map[string]*relief     // by service
 	exits       sync.WaitGroup
 
 	releases *releases
@@ -113,7 +114,7 @@ func New(o Options) (*Loop, error) {
 		services: make(map[string]scale.Policy, len(o.Services)),
 		wake:     make(chan struct{}, 1),
 		readers:  make(chan struct{}, readsAtOnce),
-		own:      map[string]ownWrite{}, departures: map[string]*departure{}, evacuations: map[string]*evacuation{},
+		own:      map[string]ownWrite{}, departures: map[string]*departure{}, evacuations: map[string]*evacuation{}, reliefs: map[string]*relief{},
 		waiters: map[chan struct{}]struct{}{},
 		history: newHistory(),
 	}

@@ -125,7 +125,7 @@ func (l *Loop) act(ctx context.Context, cluster *plimsoll.Cluster, plan *scale.P
 			}
 		default:
 			to, err := l.lower(ctx, cluster, c)
-			if drains := errDrains(0); errors.As(err, &drains) {
+			if drains := errDrains(""); errors.As(err, &drains) {
 				d.Outcome = "drains: " + err.Error()
 			} else if err != nil {
 				d.Outcome, failed = "failed: "+err.Error(), c.Service

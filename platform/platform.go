@@ -76,6 +76,14 @@ type Protector interface {
 	Protect(ctx context.Context, service string, arns []string, protecting bool, expires time.Duration) error
 }
 
+// ProtectionReader is the optional ability to read the protection of tasks that
+// snapshots do not show it of.
+type ProtectionReader interface {
+	// ProtectedUntil gives until when tasks are protected, by ARN: of those that are.
+	// Unknown tasks are not.
+	ProtectedUntil(ctx context.Context, service string, arns []string) (map[string]time.Time, error)
+}
+
 // HostReader is the optional ability to show the groups that a cluster's hosts
 // are launched in: all of them, with all of their instances, or an error.
 type HostReader interface {

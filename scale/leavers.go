@@ -17,10 +17,10 @@ import (
 // unwell; each so that the zones stay balanced, and of a zone the youngest, as the
 // embedded engine has it. More to leave never changes who leaves for fewer.
 func Leavers(c plimsoll.Cluster, service string, desired int) (leave, stay []plimsoll.Task) {
-	definition := ""
+	of := plimsoll.Service{Name: service}
 	for _, s := range c.Services {
 		if s.Name == service {
-			definition = s.TaskDefinition
+			of = s
 		}
 	}
 	replacing := map[string]bool{}
@@ -29,7 +29,8 @@ func Leavers(c plimsoll.Cluster, service string, desired int) (leave, stay []pli
 	}
 	inZone := map[string]int{}
 	for _, t := range c.Tasks {
-		if t.Service != service || !t.Live() || t.Leaving() || t.TaskDefinition != definition || replacing[t.ContainerInstance] {
+		if t.Service != service || !t.Live() || t.Leaving() || replacing[t.ContainerInstance] ||
+			t.TaskDefinition != of.TaskDefinition || Relieved(&of, &t) {
 			continue
 		}
 		inZone[t.Zone]++

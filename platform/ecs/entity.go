@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,10 +23,39 @@ func service(s *types.Service, def definition) plimsoll.Service {
 		Ports:      def.hostPorts,
 		Daemon:     s.SchedulingStrategy == types.SchedulingStrategyDaemon,
 		Registries: registries(s),
-		Deploying:  len(s.Deployments) > 1,
-		Tags:       tagMap(s.Tags),
-		CreatedAt:  aws.ToTime(s.CreatedAt),
+		Deploying:  len(s.Deployments) > 1, Deployments: deployments(s),
+		Rolling: rolling(s), MinimumHealthy: minimumHealthy(s),
+		Tags:      tagMap(s.Tags),
+		CreatedAt: aws.ToTime(s.CreatedAt),
 	}
+}
+
+func deployments(s *types.Service) (all []plimsoll.Deployment) {
+	for _, d := range s.Deployments {
+		all = append(all, plimsoll.Deployment{ID: aws.ToString(d.Id), Primary: aws.ToString(d.Status) == "PRIMARY"})
+	}
+	return all
+}
+
+// rolling tells whether ECS itself replaces tasks by those of a new deployment, one
+// by one: CodeDeploy, others' controllers and ECS's own blue/green do it otherwise.
+func rolling(s *types.Service) bool {
+	if s.DeploymentController != nil && s.DeploymentController.Type != types.DeploymentControllerTypeEcs {
+		return false
+	}
+	strategy := types.DeploymentStrategyRolling
+	if s.DeploymentConfiguration != nil {
+		strategy = cmp.Or(s.DeploymentConfiguration.Strategy, strategy)
+	}
+	return strategy == types.DeploymentStrategyRolling
+}
+
+// minimumHealthy is ECS's default where nothing is said.
+func minimumHealthy(s *types.Service) int {
+	if s.DeploymentConfiguration == nil || s.DeploymentConfiguration.MinimumHealthyPercent == nil {
+		return 100
+	}
+	return int(*s.DeploymentConfiguration.MinimumHealthyPercent)
 }
 
 // registries are the ARNs of where ECS registers a service's tasks.
@@ -49,7 +79,7 @@ func isActive(s *types.Service) bool { return aws.ToString(s.Status) == "ACTIVE"
 // instance, if known.
 func task(t *types.Task, def definition, address string, at time.Time) plimsoll.Task {
 	result := plimsoll.Task{
-		ARN: aws.ToString(t.TaskArn), Service: serviceOf(t),
+		ARN: aws.ToString(t.TaskArn), Service: serviceOf(t), Deployment: deploymentOf(t),
 		TaskDefinition:    aws.ToString(t.TaskDefinitionArn),
 		ContainerInstance: aws.ToString(t.ContainerInstanceArn),
 		Zone:              aws.ToString(t.AvailabilityZone),
@@ -59,8 +89,8 @@ func task(t *types.Task, def definition, address string, at time.Time) plimsoll.
 		Ports:             def.hostPorts,
 		Released:          released(t),
 		Draining:          draining(t, at),
-		Unwell:            unwell(t, def, at),
-		CreatedAt:         aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
+		Unwell:            unwell(t, def, at), Checked: def.checked > 0,
+		CreatedAt: aws.ToTime(t.CreatedAt), StartedAt: aws.ToTime(t.StartedAt),
 		StoppingAt: aws.ToTime(t.StoppingAt), StoppedAt: aws.ToTime(t.StoppedAt),
 		StopCode: string(t.StopCode), StoppedReason: aws.ToString(t.StoppedReason),
 		ExitCode: exitCode(t, def),
@@ -109,6 +139,15 @@ func serviceOf(t *types.Task) string {
 		return ""
 	}
 	return name
+}
+
+// deploymentOf is the ID of the deployment that a service's task is of: ECS shows it
+// as who has started the task.
+func deploymentOf(t *types.Task) string {
+	if serviceOf(t) == "" {
+		return ""
+	}
+	return aws.ToString(t.StartedBy)
 }
 
 // exitCode is that of the first essential container of the definition; of the

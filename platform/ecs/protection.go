@@ -37,6 +37,30 @@ func (c *Cluster) readProtection(ctx context.Context, tasks map[string]types.Tas
 			arns = append(arns, arn)
 		}
 	}
+	until, unsure, err := c.protectedUntil(ctx, arns)
+	if err != nil {
+		return protection{}, err
+	}
+	result := protection{until: until}
+	result.replaced, err = c.leftMeanwhile(ctx, unsure)
+	return result, err
+}
+
+// ProtectedUntil reads the protection of tasks of a service.
+func (c *Cluster) ProtectedUntil(ctx context.Context, service string, arns []string) (map[string]time.Time, error) {
+	until, unsure, err := c.protectedUntil(ctx, arns)
+	if err == nil {
+		_, err = c.leftMeanwhile(ctx, unsure)
+	}
+	if err != nil {
+		return nil, c.problem(fmt.Sprintf("read the protection of tasks of service %q", service), err)
+	}
+	return until, nil
+}
+
+// protectedUntil gives until when tasks are protected, and those that ECS does not
+// tell it of.
+func (c *Cluster) protectedUntil(ctx context.Context, arns []string) (map[string]time.Time, []types.Failure, error) {
 	g, groupCtx := errgroup.WithContext(ctx)
 	var protected gathered[types.ProtectedTask]
 	var unsure gathered[types.Failure]
@@ -57,17 +81,15 @@ func (c *Cluster) readProtection(ctx context.Context, tasks map[string]types.Tas
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return protection{}, err
+		return nil, nil, err
 	}
-	result := protection{until: map[string]time.Time{}}
+	until := map[string]time.Time{}
 	for _, p := range protected.all {
 		if p.ProtectionEnabled {
-			result.until[aws.ToString(p.TaskArn)] = aws.ToTime(p.ExpirationDate)
+			until[aws.ToString(p.TaskArn)] = aws.ToTime(p.ExpirationDate)
 		}
 	}
-	var err error
-	result.replaced, err = c.leftMeanwhile(ctx, unsure.all)
-	return result, err
+	return until, unsure.all, nil
 }
 
 // leftMeanwhile looks again at tasks whose protection could not be read. One
