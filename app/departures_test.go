@@ -47,23 +47,14 @@ type rudeRun struct {
 	failed     []string
 }
 
-func runRude(t *testing.T) *rudeRun {
+func runRude(t *testing.T, check *types.HealthCheck) *rudeRun {
 	t.Helper()
 	s := newEngine(t, t.TempDir(), func(o *app.EngineOptions) { o.Runtime = "process" })
 	c := s.config("us-east-1")
 	s.environment(c)
 	r := &rudeRun{engineStand: s, api: ecs.NewFromConfig(c)}
-	program, err := os.Executable()
-	s.must(err)
-	_, err = r.api.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
-		Family: aws.String("web"), ContainerDefinitions: []types.ContainerDefinition{{
-			Name: aws.String("web"), Image: aws.String("none"), Command: []string{program}, Memory: aws.Int32(64),
-			Environment:  []types.KeyValuePair{{Name: aws.String("PLIMSOLL_TEST_RUDE"), Value: aws.String("yes")}},
-			PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
-		}},
-	})
-	s.must(err)
-	_, err = r.api.CreateService(t.Context(), &ecs.CreateServiceInput{
+	r.define(check)
+	_, err := r.api.CreateService(t.Context(), &ecs.CreateServiceInput{
 		ServiceName: aws.String("web"), TaskDefinition: aws.String("web"), DesiredCount: aws.Int32(4),
 		Tags: []types.Tag{{Key: aws.String("plimsoll:route"), Value: aws.String("shop.localhost/")}},
 	})
@@ -72,6 +63,20 @@ func runRude(t *testing.T) *rudeRun {
 	r.router = routerOf(t, "default")
 	r.scale()
 	return r
+}
+
+// define registers the next revision of the tasks.
+func (r *rudeRun) define(check *types.HealthCheck) {
+	program, err := os.Executable()
+	r.must(err)
+	_, err = r.api.RegisterTaskDefinition(r.t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String("web"), ContainerDefinitions: []types.ContainerDefinition{{
+			Name: aws.String("web"), Image: aws.String("none"), Command: []string{program}, Memory: aws.Int32(64), HealthCheck: check,
+			Environment:  []types.KeyValuePair{{Name: aws.String("PLIMSOLL_TEST_RUDE"), Value: aws.String("yes")}},
+			PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(8080)}},
+		}},
+	})
+	r.must(err)
 }
 
 // scale runs `plimsoll run` until the test ends.
@@ -189,7 +194,7 @@ func endOf(kinds []string) int {
 // An ECS that drains nothing stops tasks that would drop their requests: not one
 // fails, for `plimsoll run` has them leave the routers first.
 func TestScaleInOnAnECSOfOthersFailsNoRequest(t *testing.T) {
-	r := runRude(t)
+	r := runRude(t, nil)
 	load, end := context.WithCancel(t.Context())
 	wait := r.post(load, 16)
 	time.Sleep(2 * time.Second) // of load before
@@ -201,33 +206,92 @@ func TestScaleInOnAnECSOfOthersFailsNoRequest(t *testing.T) {
 	if len(r.failed) > 0 {
 		t.Errorf("%d of %d requests failed: %q", len(r.failed), r.sent, r.failed[:min(5, len(r.failed))])
 	}
+	r.seenOut(3)
+	r.unmarked()
+}
+
+// seenOut checks that so many tasks have ended, each after it had drained.
+func (r *rudeRun) seenOut(n int) {
+	r.t.Helper()
 	var ended map[string][]string
 	for range 200 { // the loop sees it at its next look
 		ended = r.events()
 		maps.DeleteFunc(ended, func(_ string, kinds []string) bool { return endOf(kinds) < 0 })
-		if len(ended) == 3 {
+		if len(ended) == n {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if len(ended) != 3 {
-		t.Errorf("%d tasks have ended, not 3: %q", len(ended), r.events())
+	if len(ended) != n {
+		r.t.Errorf("%d tasks have ended, not %d: %q", len(ended), n, r.events())
 	}
 	for task, kinds := range ended {
 		out, drained := slices.Index(kinds, control.EventTaskOut), slices.Index(kinds, control.EventTaskDrained)
 		if out < 0 || drained < out || endOf(kinds) < drained {
-			t.Errorf("task %s: %q", task, kinds)
+			r.t.Errorf("task %s: %q", task, kinds)
 		}
 	}
-	listed, err := r.api.ListTasks(t.Context(), &ecs.ListTasksInput{ServiceName: aws.String("web")})
+}
+
+// tasks are those that are to run.
+func (r *rudeRun) tasks() []types.Task {
+	r.t.Helper()
+	listed, err := r.api.ListTasks(r.t.Context(), &ecs.ListTasksInput{ServiceName: aws.String("web")})
 	r.must(err)
-	left, err := r.api.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
+	out, err := r.api.DescribeTasks(r.t.Context(), &ecs.DescribeTasksInput{Tasks: listed.TaskArns, Include: []types.TaskField{types.TaskFieldTags}})
 	r.must(err)
-	for _, task := range left.Tasks {
+	return out.Tasks
+}
+
+// unmarked checks that no task that runs on is marked.
+func (r *rudeRun) unmarked() {
+	r.t.Helper()
+	for _, task := range r.tasks() {
 		for _, tag := range task.Tags {
 			if *tag.Key == plimsoll.TagDraining {
-				t.Errorf("the task that is left is marked until %s", *tag.Value)
+				r.t.Errorf("task %s, which is left, is marked until %s", *task.TaskArn, *tag.Value)
 			}
 		}
 	}
+}
+
+// awaitHealthy waits until four tasks of a revision are healthy, and no others left.
+func (r *rudeRun) awaitHealthy(revision string) {
+	r.t.Helper()
+	for range 1200 {
+		tasks := r.tasks()
+		well := slices.DeleteFunc(slices.Clone(tasks), func(t types.Task) bool {
+			return t.HealthStatus != types.HealthStatusHealthy || plimsoll.ARNName(*t.TaskDefinitionArn) != revision
+		})
+		if len(tasks) == 4 && len(well) == 4 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.t.Fatalf("four healthy tasks of %s are not all that run within two minutes", revision)
+}
+
+// A deployment that somebody else begins fails no request either: ECS waits with the
+// tasks that it replaces until `plimsoll run` has had them leave the routers.
+func TestADeploymentOnAnECSOfOthersFailsNoRequest(t *testing.T) {
+	// The new tasks are not healthy before `plimsoll run` has looked.
+	check := &types.HealthCheck{Command: []string{"CMD", "sleep", "8"}, Timeout: aws.Int32(20)}
+	r := runRude(t, check)
+	r.bound("floor", 4)
+	r.awaitHealthy("web:1")
+	load, end := context.WithCancel(t.Context())
+	wait := r.post(load, 16)
+	time.Sleep(2 * time.Second) // of load before
+	r.define(check)
+	_, err := r.api.UpdateService(t.Context(), &ecs.UpdateServiceInput{Service: aws.String("web"), TaskDefinition: aws.String("web:2")})
+	r.must(err)
+	r.awaitHealthy("web:2")
+	time.Sleep(2 * time.Second) // and after
+	end()
+	wait()
+	if len(r.failed) > 0 {
+		t.Errorf("%d of %d requests failed: %q", len(r.failed), r.sent, r.failed[:min(5, len(r.failed))])
+	}
+	r.seenOut(4)
+	r.unmarked()
 }
