@@ -97,11 +97,16 @@ func (m *Machine) replaceOld(s *service) {
 		drainFloor = s.healthyFloor()
 	}
 	var stale, displaced []*task
+	held := map[string]int{}
 	for _, t := range slices.Clone(s.tasks) {
-		if !t.staying() || !(t.stale() || t.displaced()) || t.Protected(m.now) {
+		if !t.staying() || !(t.stale() || t.displaced()) {
 			continue
 		}
 		switch {
+		case t.Protected(m.now):
+			if t.stale() {
+				held[t.Deployment]++
+			}
 		case !t.sound():
 			// It does not count for the floor, and may be what is in the way.
 			m.stop(t, stopScheduler, s.oldReason(t))
@@ -113,6 +118,20 @@ func (m *Machine) replaceOld(s *service) {
 	}
 	m.stopDownTo(s, stale, s.healthyFloor())
 	m.stopDownTo(s, displaced, drainFloor)
+	if s.sum.healthy > s.healthyFloor() {
+		m.sayHeld(s, held)
+	}
+}
+
+// sayHeld reports which former deployments' protected tasks keep a deployment from
+// coming to its end, in ECS's words; once for each number of them.
+func (m *Machine) sayHeld(s *service, held map[string]int) {
+	for _, d := range s.Deployments[1:] {
+		if n := held[d.ID]; n > 0 && n != s.held[d.ID] {
+			m.say(s, "(service %s) was unable to reach steady state because (taskSet %s) was unable to scale in due to (reason %d tasks under protection)", s.Name, d.ID, n)
+		}
+	}
+	s.held = held
 }
 
 // stopDownTo stops tasks of the list while more than the floor are healthy.

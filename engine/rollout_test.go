@@ -64,10 +64,29 @@ func TestADeploymentLeavesProtectedTasksToFinish(t *testing.T) {
 	c.redeploy("mailer", 100, 200)
 	c.run()
 	equal(t, "what runs", c.revisions("mailer"), map[string]int{"mailer:1": 1, "mailer:2": 2})
+	equal(t, "events", c.said("mailer", "was unable to scale in due to (reason 1 tasks under protection)"), 1)
+	s, _ := c.m.Service("", "mailer")
+	equal(t, "the rollout", s.Deployments[0].RolloutState, "IN_PROGRESS")
 
 	c.do(engine.UpdateTaskProtection{Tasks: []string{busy}})
 	c.run()
 	equal(t, "what runs then", c.revisions("mailer"), map[string]int{"mailer:2": 2})
+	s, _ = c.m.Service("", "mailer")
+	equal(t, "the rollout then", s.Deployments[0].RolloutState, "COMPLETED")
+}
+
+func TestProtectedTasksCountForTheCeilingOfADeployment(t *testing.T) {
+	c := newHosts(t, 3)
+	c.service("web", 4, 1, 100)
+	c.run()
+	old := c.with("web", plimsoll.StatusRunning)
+	c.protect(old...)
+	c.redeploy("web", 100, 150)
+	c.run()
+	equal(t, "what runs", c.revisions("web"), map[string]int{"web:1": 4, "web:2": 2})
+	c.do(engine.UpdateTaskProtection{Tasks: old[:2]})
+	c.run()
+	equal(t, "what runs then", c.revisions("web"), map[string]int{"web:1": 2, "web:2": 4})
 }
 
 func TestANewDeploymentTakesTheWaitingTasksOfTheOldAway(t *testing.T) {

@@ -36,6 +36,8 @@ type service struct {
 	steady bool
 	// spared is how many protected tasks were reported to hold up a scale-in.
 	spared int
+	// held is the same of a deployment, by the former one's ID.
+	held map[string]int
 	// wanted are the instances that a daemon is to be on, as far as they depend on
 	// the board wantedOn alone.
 	wanted   map[*instance]bool
@@ -383,7 +385,7 @@ func (m *Machine) setDesired(s *service, n int) {
 	e := m.editService(s)
 	e.Desired = n
 	e.Deployments[0].UpdatedAt = m.now
-	s.spared, s.steady = 0, false
+	s.spared, s.held, s.steady = 0, nil, false
 	m.unsettle(s)
 }
 

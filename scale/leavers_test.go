@@ -32,7 +32,7 @@ func TestWhoDoesNotServeLeavesBeforeWhoDoes(t *testing.T) {
 		return made
 	}
 	c := plimsoll.Cluster{
-		Services: []plimsoll.Service{{Name: "web", TaskDefinition: "web:2"}},
+		Services: []plimsoll.Service{{Name: "web", TaskDefinition: "web:2", Deployments: []plimsoll.Deployment{{ID: "d2", Primary: true}, {ID: "d1"}}}},
 		Instances: []plimsoll.ContainerInstance{
 			{ARN: "h1", Status: plimsoll.InstanceActive}, {ARN: "h2", Status: plimsoll.InstanceDraining},
 		},
@@ -46,6 +46,7 @@ func TestWhoDoesNotServeLeavesBeforeWhoDoes(t *testing.T) {
 			task("leaving", "a", time.Second, func(t *plimsoll.Task) { t.DesiredStatus = plimsoll.StatusStopped }),
 			task("replaced", "a", time.Second, func(t *plimsoll.Task) { t.ContainerInstance = "h2" }),
 			task("stale", "a", time.Second, func(t *plimsoll.Task) { t.TaskDefinition = "web:1" }),
+			task("forced", "a", time.Second, func(t *plimsoll.Task) { t.Deployment = "d1" }),
 			task("other", "a", time.Second, func(t *plimsoll.Task) { t.Service = "mailer" }),
 		},
 	}

@@ -197,6 +197,31 @@ func TestATaskIsUnwellWhileItsCheckFailsOrHasNotPassedYet(t *testing.T) {
 	}
 }
 
+func TestADeploymentReplacesTasksByItselfWhereECSDoesSo(t *testing.T) {
+	by := func(controller types.DeploymentControllerType, strategy types.DeploymentStrategy) types.Service {
+		return types.Service{
+			DeploymentController:    &types.DeploymentController{Type: controller},
+			DeploymentConfiguration: &types.DeploymentConfiguration{Strategy: strategy, MinimumHealthyPercent: aws.Int32(0)},
+		}
+	}
+	for what, c := range map[string]struct {
+		service types.Service
+		rolling bool
+		minimum int
+	}{
+		"nothing is said":    {types.Service{}, true, 100},
+		"rolling":            {by(types.DeploymentControllerTypeEcs, types.DeploymentStrategyRolling), true, 0},
+		"no strategy":        {by(types.DeploymentControllerTypeEcs, ""), true, 0},
+		"ECS's blue/green":   {by(types.DeploymentControllerTypeEcs, types.DeploymentStrategyBlueGreen), false, 0},
+		"CodeDeploy":         {by(types.DeploymentControllerTypeCodeDeploy, ""), false, 0},
+		"another controller": {by(types.DeploymentControllerTypeExternal, types.DeploymentStrategyRolling), false, 0},
+	} {
+		if got := service(&c.service, definition{}); got.Rolling != c.rolling || got.MinimumHealthy != c.minimum {
+			t.Errorf("%s: rolling %t with %d %%, want %t with %d %%", what, got.Rolling, got.MinimumHealthy, c.rolling, c.minimum)
+		}
+	}
+}
+
 func TestAServiceNamesWhereECSRegistersItsTasks(t *testing.T) {
 	got := service(&types.Service{
 		LoadBalancers:     []types.LoadBalancer{{TargetGroupArn: aws.String("arn:group")}, {LoadBalancerName: aws.String("classic")}},

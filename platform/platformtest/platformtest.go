@@ -38,6 +38,7 @@ type Platform interface {
 	platform.Deployer
 	platform.TaskStopper
 	platform.Protector
+	platform.ProtectionReader
 	platform.Drainer
 }
 
@@ -84,6 +85,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"AProtectedTaskSurvivesScaleIn", []Ability{RunsTasks, ProtectsTasks}, protectedSurvives},
 		{"AMarkedTaskDrainsUntilTheMarkLapses", []Ability{RunsTasks}, markedDrains},
 		{"MarkingAnUnknownTaskIsNotFound", []Ability{RunsTasks, FindsTasks}, markUnknown},
+		{"TheProtectionOfTasksCanBeRead", []Ability{RunsTasks, ProtectsTasks}, protectionIsRead},
+		{"ADeploymentAndItsTasksNameEachOther", []Ability{RunsTasks}, deploymentIsNamed},
 		{"ProtectionCanBeEnded", []Ability{RunsTasks, ProtectsTasks}, protectionEnds},
 		{"ProtectingAnUnknownTaskIsNotFound", []Ability{ProtectsTasks}, protectUnknown},
 	} {

@@ -2,6 +2,7 @@ package platformtest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,32 @@ func protectedSurvives(t *testing.T, h *harness) {
 	h.untilRunning(t, "web", 0)
 	if task, ok := taskByARN(h.snapshot(t), chosen.ARN); !ok || !task.Serving() {
 		t.Errorf("the protected task is %s, to be %s; want it to run on", task.LastStatus, task.DesiredStatus)
+	}
+}
+
+func protectionIsRead(t *testing.T, h *harness) {
+	chosen := protectOne(t, h)
+	arns := []string{strings.Replace(chosen.ARN, chosen.ID(), "00000000000000000000000000000000", 1)}
+	for _, task := range h.untilRunning(t, "mailer", 3) {
+		arns = append(arns, task.ARN)
+	}
+	until, err := h.Platform.ProtectedUntil(t.Context(), "mailer", arns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(until[chosen.ARN]); len(until) != 1 || left < 8*time.Minute || left > 10*time.Minute {
+		t.Errorf("protected until %v, want task %s alone, for 10 minutes", until, chosen.ID())
+	}
+}
+
+func deploymentIsNamed(t *testing.T, h *harness) {
+	h.deploy(t, h.spec("web", 1))
+	task, s := h.untilRunning(t, "web", 1)[0], h.service(t, "web")
+	if len(s.Deployments) != 1 || !s.Deployments[0].Primary || task.Deployment == "" || task.Deployment != s.Deployments[0].ID {
+		t.Errorf("the task is of deployment %q, the service shows %+v", task.Deployment, s.Deployments)
+	}
+	if !s.Rolling || s.MinimumHealthy != 100 {
+		t.Errorf("rolling %t with at least %d %% healthy, want true and 100 %%", s.Rolling, s.MinimumHealthy)
 	}
 }
 
