@@ -235,7 +235,9 @@ func (l *Loop) carryOutRelief(ctx context.Context, service string, r *relief, ta
 		r.exits[arn] = l.seeOut(ctx, marker, *tasks[arn], true)
 	}
 	for _, e := range r.exits {
-		l.keepMarked(ctx, marker, e)
+		if !l.keepMarked(ctx, marker, e) {
+			break // the next pass tries again
+		}
 	}
 }
 
@@ -259,16 +261,17 @@ func (l *Loop) hold(ctx context.Context, service string, r *relief, arns []strin
 }
 
 // keepMarked has a mark last for as long as a task that has drained is there.
-func (l *Loop) keepMarked(ctx context.Context, marker platform.Drainer, e *exit) {
+func (l *Loop) keepMarked(ctx context.Context, marker platform.Drainer, e *exit) bool {
 	if !e.over() || e.marked.Sub(l.now()) > markTime/2 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
 	until := l.now().Add(markTime)
 	if err := marker.MarkDraining(ctx, e.task.ARN, until); err != nil && !errors.Is(err, platform.ErrNotFound) {
 		l.log.Warn("a task that has drained cannot be marked for longer", "task", e.task.ARN, "error", err)
-		return
+		return false
 	}
 	e.marked = until
+	return true
 }

@@ -266,20 +266,53 @@ func TestWhatAnApplicationProtectsIsLeftToIt(t *testing.T) {
 		c.protected["task/fake/2"] = theirs
 		c.scaledOut(t)
 		c.deploy(1)
-		time.Sleep(11 * time.Minute)
+		time.Sleep(8 * time.Minute)
+		if old := c.of(0); !slices.Equal(old, []string{"2"}) || c.marked() != "" {
+			t.Errorf("after 8 minutes %q are left, and %s", old, c.marked())
+		}
+		time.Sleep(3 * time.Minute)
 		c.edit(func() {
 			if !c.protected["task/fake/2"].Equal(theirs) {
 				t.Errorf("it is protected until %s, not %s", c.protected["task/fake/2"], theirs)
 			}
 		})
 		if old, marked := c.of(0), c.marked(); !slices.Equal(old, []string{"2"}) || marked != "2 drains, " {
-			t.Errorf("%q are left, and %s", old, marked)
+			t.Errorf("before its end %q are left, and %s", old, marked)
 		}
 		time.Sleep(2 * time.Minute)
 		if old, rude := c.of(0), c.stoppedRudely(); len(old) > 0 || len(rude) > 0 {
 			t.Errorf("%q are left, %q were stopped before they had drained", old, rude)
 		}
 	})
+}
+
+// Whatever an earlier loop has marked and protected: another goes on with it.
+func TestANewLoopGoesOnWithADeployment(t *testing.T) {
+	for _, after := range []time.Duration{4 * time.Second, 9 * time.Second, 11 * time.Second, 20 * time.Second, 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newRollingOut(4, 100, 150, 8*time.Second)
+			ctx, stop := context.WithCancel(t.Context())
+			first := newLoop(t, control.Options{
+				Platform: c, Drainer: c, Services: []control.Service{service("web", 1, 50, mute{newGauge(4)}, 0)},
+			})
+			time.AfterFunc(after, stop)
+			working, end := context.WithCancel(t.Context())
+			c.working.Go(func() { c.work(working) })
+			c.deploy(1)
+			if err := first.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+			end()
+			c.working.Wait()
+			c.edit(func() { clear(c.drained) }) // DNS has them again
+			c.scaledOut(t)
+			time.Sleep(8 * time.Minute)
+			if old, fresh, rude := c.of(0), c.of(1), c.stoppedRudely(); len(old) > 0 || len(fresh) != 4 || len(rude) > 0 || c.trace() != "" {
+				t.Errorf("after %s: %q and %q run, %q were stopped before they had drained; %s", after, old, fresh, rude, c.trace())
+			}
+		})
+	}
 }
 
 func TestProtectionOfADeploymentLapsesWithoutALoop(t *testing.T) {

@@ -17,6 +17,11 @@ const (
 	// ReliefPatience is how long none of them leaves, besides the time that one
 	// drains, until the platform goes its own way.
 	ReliefPatience = 15 * time.Minute
+	// holdSlack is how far the platform's clock may be from ours.
+	holdSlack = 30 * time.Second
+	// reliefTakeover is how long before its end another's protection is taken over:
+	// it may be that of a loop before this one, which nobody makes longer any more.
+	reliefTakeover = 30 * time.Second
 	// unprovenTime is how long a task without health checks runs before ECS counts it
 	// for minimumHealthyPercent.
 	unprovenTime = 40 * time.Second
@@ -78,8 +83,8 @@ func Relieved(s *plimsoll.Service, t *plimsoll.Task) bool {
 // minimumHealthyPercent asks for, and left to the platform when they have been. So no
 // more go at a time than the platform itself would stop. It takes back what it has
 // begun if the new tasks fail, or the former deployment is the newest again, and ends
-// after some time without progress. Nobody else's protection is touched, but the
-// tasks get no new work either. What is unhealthy is the platform's to replace.
+// after some time without progress. Nobody else's protection is made shorter.
+// What is unhealthy is the platform's to replace.
 func Relieve(in ReliefInput) ReliefPlan {
 	r := reliefPass{in: in, exits: map[string]bool{}, kept: map[string]bool{}, relieves: map[string]bool{}, inZone: map[string]int{}}
 	maps.Copy(r.exits, in.Exits)
@@ -122,7 +127,7 @@ func (r *reliefPass) sort() {
 			continue
 		}
 		r.tasks = append(r.tasks, t)
-		if s.Rolling && !s.Daemon && Relieved(s, t) && !r.in.Away[t.ARN] {
+		if s.Rolling && !s.Daemon && Relieved(s, t) && !r.in.Away[t.ARN] && !r.theirs(t) {
 			r.former = append(r.former, t)
 		}
 		if r.counts(t) && !t.Draining && !r.away(t) {
@@ -155,7 +160,7 @@ func (r *reliefPass) remember() {
 			primary = d.ID
 		}
 	}
-	if m.Deployment != primary {
+	if m.Deployment != primary || m.Left == 0 {
 		m = ReliefMemory{Deployment: primary, Left: len(r.former), Since: r.in.Now}
 	}
 	if len(r.former) < m.Left {
@@ -224,6 +229,14 @@ func (r *reliefPass) letGo() {
 	}
 }
 
+// theirs tells whether the application protects a task, for longer than this loop
+// would have: its sessions may need it, and it is not asked to leave. Nearer to the
+// end of that it is seen out, for it is stopped then.
+func (r *reliefPass) theirs(t *plimsoll.Task) bool {
+	until, protected := r.in.Protected[t.ARN]
+	return protected && !r.ours(t) && until.Sub(r.in.Now) > ReliefHold+holdSlack
+}
+
 // protect protects all that serve, as far as ECS allows: no more tasks of a service
 // than it is to have.
 func (r *reliefPass) protect() {
@@ -237,9 +250,10 @@ func (r *reliefPass) protect() {
 		if t.LastStatus != plimsoll.StatusRunning || r.exits[t.ARN] || !r.guarded(t) {
 			continue
 		}
-		_, protected := r.in.Protected[t.ARN]
+		until, protected := r.in.Protected[t.ARN]
+		left := until.Sub(r.in.Now)
 		switch {
-		case protected && r.ours(t) && r.in.Held[t.ARN].Sub(r.in.Now) < ReliefHold/2:
+		case protected && (r.ours(t) && left < ReliefHold/2 || left < reliefTakeover):
 			r.plan.Protect = append(r.plan.Protect, t.ARN)
 		case !protected && may > 0:
 			may--

@@ -84,11 +84,19 @@ func TestTasksOfAFormerDeploymentAreRelieved(t *testing.T) {
 				in.Protected[arn] = in.Held[arn]
 			}
 		}, scale.ReliefPlan{Protect: old[:2]}},
-		"what the application protects stays so, without new work": {100, with("new-1"), func(in *scale.ReliefInput) {
+		"what the application protects is left to it": {100, with("new-1", "new-2"), func(in *scale.ReliefInput) {
 			hold(in, old...)
-			in.Protected["old-4"] = noon.Add(time.Hour)
+			in.Protected["old-4"], in.Protected["old-3"] = noon.Add(time.Hour), noon.Add(4*time.Minute)
 			in.Exits["old-4"] = true
-		}, scale.ReliefPlan{}},
+		}, scale.ReliefPlan{Stay: []string{"old-4"}, Out: []string{"old-1", "old-2"}}},
+		"when it soon protects it no more, it is seen out": {100, with("new-1"), func(in *scale.ReliefInput) {
+			hold(in, old...)
+			in.Protected["old-4"] = noon.Add(2 * time.Minute)
+		}, scale.ReliefPlan{Out: []string{"old-4"}}},
+		"what is protected by another is taken over before it lapses": {100, old, func(in *scale.ReliefInput) {
+			hold(in, old...)
+			in.Protected["old-3"], in.Protected["old-4"] = noon.Add(31*time.Second), noon.Add(29*time.Second)
+		}, scale.ReliefPlan{Protect: []string{"old-4"}}},
 		"no more are protected than are desired": {100, old, func(in *scale.ReliefInput) { in.Service.Desired = 3 },
 			scale.ReliefPlan{Protect: old[:3], Out: []string{"old-4"}}},
 		"what is unhealthy is the platform's to replace": {100, old, func(in *scale.ReliefInput) {
@@ -281,7 +289,7 @@ func (m *rollingModel) relieve(takes time.Duration) {
 	}
 	for _, arn := range plan.Protect {
 		until, protected := in.Protected[arn]
-		if protected && !until.Equal(in.Held[arn]) {
+		if protected && !until.Equal(in.Held[arn]) && until.Sub(m.now) >= 30*time.Second {
 			m.t.Fatalf("%s is protected by another, and would be by us", arn)
 		}
 		if n := m.protections(); !protected && n >= m.service.Desired {
@@ -348,7 +356,8 @@ func TestADeploymentIsRelievedWithinItsBounds(t *testing.T) {
 			}
 		}
 		m.failing = false
-		most := m.now.Add(time.Duration(len(m.tasks)+1)*5*time.Minute + time.Minute)
+		// An application's protection may last until then for 20 minutes.
+		most := m.now.Add(time.Duration(len(m.tasks)+1)*5*time.Minute + 21*time.Minute)
 		for m.now.Before(most) {
 			tick()
 		}
