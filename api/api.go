@@ -65,7 +65,8 @@ type Logs interface {
 // Router gives a service's figures as the router measured them, and its
 // targets. *router.Router is one.
 type Router interface {
-	Stats(service string) router.Stats
+	Stats(service string) router.Stats  // of one name in the table
+	Demand(service string) router.Stats // with the service's further ports
 	Targets(service string) []router.TargetState
 	Latencies(service string) router.Latencies
 	Routes() []router.RouteState

@@ -205,6 +205,8 @@ func (stats) Stats(string) router.Stats {
 	return router.Stats{InFlight: 7, Held: 1, Concurrency: 7.5, RequestsPerSecond: 120, LatencyP50: 4 * time.Millisecond, LatencyP99: 90 * time.Millisecond, Requests: 1000, Errors: 3}
 }
 
+func (s stats) Demand(service string) router.Stats { return s.Stats(service) }
+
 func (stats) Latencies(string) router.Latencies {
 	return router.Latencies{
 		Bounds: []time.Duration{time.Millisecond, time.Second}, Counts: []uint64{400, 990}, Count: 1000, Sum: 20 * time.Second,

@@ -97,13 +97,16 @@ func (s *server) routerView(v ServiceView) *RouterView {
 	if s.Router == nil || v.URL == "" {
 		return nil
 	}
-	st := s.Router.Stats(v.Name)
+	st := s.Router.Demand(v.Name)
 	ms := func(d time.Duration) float64 { return math.Round(float64(d.Microseconds())) / 1000 }
 	return &RouterView{
 		InFlight: st.InFlight, Held: st.Held, Concurrency: st.Concurrency, RequestsPerSecond: st.RequestsPerSecond,
 		LatencyP50: ms(st.LatencyP50), LatencyP99: ms(st.LatencyP99), Requests: st.Requests, Errors: st.Errors,
 		Targets: lastOf(s.Router.Targets(v.Name), math.MaxInt),
-		Routes:  slices.DeleteFunc(s.Router.Routes(), func(r router.RouteState) bool { return r.Service != v.Name }),
+		Routes: slices.DeleteFunc(s.Router.Routes(), func(r router.RouteState) bool {
+			name, _, _ := strings.Cut(r.Service, ":") // its further ports are its own
+			return name != v.Name
+		}),
 	}
 }
 

@@ -24,7 +24,9 @@ import (
 
 // Table is all that the router serves: routes to services, services to targets.
 type Table struct {
-	Routes   []Route
+	Routes []Route
+	// Services are by name. One that is named NAME:PORT is a further port of the
+	// service NAME, and demand on it is demand on that.
 	Services map[string][]Target
 }
 
@@ -318,8 +320,8 @@ func (r *Router) Targets(service string) []TargetState {
 	return s.states()
 }
 
-// Stats are the figures of a service; all zero but the window for one that has
-// never been in a table.
+// Stats are the figures of a service, without its further ports; all zero but the
+// window for one that has never been in a table.
 func (r *Router) Stats(service string) Stats {
 	r.mu.Lock()
 	s := r.services[service]
@@ -327,7 +329,21 @@ func (r *Router) Stats(service string) Stats {
 	if s == nil {
 		return Stats{Window: window}
 	}
-	return s.meter.stats(r.now())
+	return statsOf(r.now(), &s.meter)
+}
+
+// Demand are the figures of a service and its further ports together.
+func (r *Router) Demand(service string) Stats {
+	r.mu.Lock()
+	var all []*meter
+	if s := r.services[service]; s != nil {
+		all = append(all, &s.meter)
+		for _, further := range s.further {
+			all = append(all, &further.meter)
+		}
+	}
+	r.mu.Unlock()
+	return statsOf(r.now(), all...)
 }
 
 // Latencies are those of a service's answers; none for one that has never been
@@ -343,17 +359,14 @@ func (r *Router) Latencies(service string) Latencies {
 }
 
 // Pressure gives a notice when a request of the service has to wait for a
-// target, and when its requests in flight rise past a power of two. The channel
+// target, and when its requests in flight rise past a power of two, at any of its
+// ports. The channel
 // is never closed, is the same at each call, and holds at most one notice. The
 // service need not be in the table yet.
 func (r *Router) Pressure(service string) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.services[service]
-	if s == nil {
-		s = newService(r, service)
-		r.services[service] = s
-	}
+	s := r.named(service)
 	s.watched = true
 	return s.meter.pressure
 }

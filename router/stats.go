@@ -193,13 +193,28 @@ func (m *meter) latencies() Latencies {
 	return l
 }
 
-func (m *meter) stats(now time.Duration) Stats {
+// statsOf are the figures of all the meters together.
+func statsOf(now time.Duration, all ...*meter) Stats {
+	total := Stats{Window: window}
+	var answered slot
+	for _, m := range all {
+		m.addTo(&total, &answered, now)
+	}
+	if answered.answers > 0 {
+		total.LatencyP50 = answered.quantile(0.50)
+		total.LatencyP99 = answered.quantile(0.99)
+	}
+	return total
+}
+
+// addTo adds the meter's figures to those of others, and its answers in the window.
+func (m *meter) addTo(st *Stats, sum *slot, now time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now = max(now, m.last)
 	current := m.advance(now).index
-	var sum slot
-	var recent time.Duration
+	var area, recent time.Duration
+	var arrivals int
 	for i := range m.ring {
 		s := &m.ring[i]
 		if s.index <= current-int64(slots) {
@@ -208,8 +223,8 @@ func (m *meter) stats(now time.Duration) Stats {
 		if s.index >= current-recentSlots {
 			recent += s.area
 		}
-		sum.area += s.area
-		sum.arrivals += s.arrivals
+		area += s.area
+		arrivals += s.arrivals
 		sum.answers += s.answers
 		for b, n := range s.latency {
 			sum.latency[b] += n
@@ -222,20 +237,16 @@ func (m *meter) stats(now time.Duration) Stats {
 	over = max(min(over, now-m.born), time.Second)
 	recentOver := now - time.Duration(current-recentSlots)*slotTime
 	recentOver = max(min(recentOver, now-m.born), slotTime)
-	st := Stats{
-		InFlight: m.inflight, Held: m.held, WebSockets: m.webSockets,
-		Concurrency:       float64(sum.area) / float64(over),
-		Recent:            float64(recent) / float64(recentOver),
-		RequestsPerSecond: float64(sum.arrivals) / over.Seconds(),
-		Requests:          m.requests, Errors: m.errors,
-		Retries: m.retries.Load(), Waited: m.waited.Load(),
-		Window: window,
-	}
-	if sum.answers > 0 {
-		st.LatencyP50 = sum.quantile(0.50)
-		st.LatencyP99 = sum.quantile(0.99)
-	}
-	return st
+	st.InFlight += m.inflight
+	st.Held += m.held
+	st.WebSockets += m.webSockets
+	st.Concurrency += float64(area) / float64(over)
+	st.Recent += float64(recent) / float64(recentOver)
+	st.RequestsPerSecond += float64(arrivals) / over.Seconds()
+	st.Requests += m.requests
+	st.Errors += m.errors
+	st.Retries += m.retries.Load()
+	st.Waited += m.waited.Load()
 }
 
 // quantile is the middle of the bucket that holds the answer of that rank.

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,14 +81,25 @@ func (r *Router) SetTable(t Table) error {
 func (r *Router) ready(t Table) map[string]*service {
 	live := make(map[string]*service, len(t.Services))
 	for name := range t.Services {
-		s := r.services[name]
-		if s == nil {
-			s = newService(r, name)
-			r.services[name] = s
-		}
-		live[name] = s
+		live[name] = r.named(name)
 	}
 	return live
+}
+
+// named is the live service of that name, a new one if there is none yet; r.mu is
+// held.
+func (r *Router) named(name string) *service {
+	if s := r.services[name]; s != nil {
+		return s
+	}
+	s := newService(r, name)
+	r.services[name] = s
+	if owner, _, ok := strings.Cut(name, ":"); ok {
+		s.owner = r.named(owner)
+		s.owner.further = append(s.owner.further, s)
+		s.meter.pressure = s.owner.meter.pressure
+	}
+	return s
 }
 
 // fill gives live services their settings and targets; r.mu is held.
@@ -106,8 +118,12 @@ func (r *Router) retireServices(live map[string]*service) {
 			continue
 		}
 		s.setTargets(nil, r.drained)
-		if !s.watched {
-			delete(r.services, name)
+		if s.watched || len(s.further) > 0 {
+			continue // one with further ports goes after them, with the next table at the latest
+		}
+		delete(r.services, name)
+		if s.owner != nil {
+			s.owner.further = slices.DeleteFunc(s.owner.further, func(other *service) bool { return other == s })
 		}
 	}
 }

@@ -17,7 +17,10 @@ type service struct {
 	settings atomic.Pointer[settings]
 	meter    meter
 	budget   budget
-	watched  bool // somebody holds its pressure channel; guarded by Router.mu
+	// Guarded by Router.mu.
+	watched bool       // somebody holds its pressure channel
+	owner   *service   // whose further port it is; nil: it is none
+	further []*service // ports of this one
 
 	// usable are the targets to choose among: never changed in place.
 	usable atomic.Pointer[pool]

@@ -153,6 +153,8 @@ func (figures) Stats(string) router.Stats {
 	return router.Stats{InFlight: 12, Held: 1, RequestsPerSecond: 30, LatencyP50: 3 * time.Millisecond, LatencyP99: 12 * time.Millisecond}
 }
 
+func (f figures) Demand(service string) router.Stats { return f.Stats(service) }
+
 func (figures) Routes() []router.RouteState { return nil }
 
 func (figures) Totals() router.Totals { return router.Totals{} }

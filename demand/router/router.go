@@ -25,9 +25,9 @@ const (
 	LatencyP99        Metric = "latencyP99"        // milliseconds
 )
 
-// Stats gives a service's figures; the router does.
+// Stats gives the figures of a service as a whole; the router does.
 type Stats interface {
-	Stats(service string) router.Stats
+	Demand(service string) router.Stats
 }
 
 // Options make a Source.
@@ -82,7 +82,7 @@ func (s *Source) Changed() <-chan struct{} { return s.o.Pressure }
 // Read takes the router's present figures. Latencies are in milliseconds; with
 // requests in flight and no answer to measure they are unknown, an error.
 func (s *Source) Read(context.Context) (demand.Sample, error) {
-	now, stats := s.o.Now(), s.o.Stats.Stats(s.o.Service)
+	now, stats := s.o.Now(), s.o.Stats.Demand(s.o.Service)
 	sample := demand.Sample{At: now}
 	var err error
 	switch s.o.Metric {

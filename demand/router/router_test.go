@@ -16,7 +16,7 @@ import (
 // figures are a router's, by service.
 type figures map[string]plimsollrouter.Stats
 
-func (f figures) Stats(service string) plimsollrouter.Stats { return f[service] }
+func (f figures) Demand(service string) plimsollrouter.Stats { return f[service] }
 
 // source reads the metric of a service "web" that has these figures.
 func source(t interface{ Fatal(...any) }, metric router.Metric, f figures, now func() time.Time) *router.Source {
