@@ -23,7 +23,7 @@ var routedFigures = []metric{
 	{"router_spans_total", "Spans that were delivered by OTLP.", prometheus.CounterValue, nil},
 	{"router_spans_lost_total", "Spans that were not: too many, or not taken.", prometheus.CounterValue, nil},
 
-	{"router_requests_total", "Requests that arrived at the router.", prometheus.CounterValue, byService},
+	{"router_requests_total", "Requests that were a service's to serve.", prometheus.CounterValue, byService},
 	{"router_errors_total", "Answers with status 5xx.", prometheus.CounterValue, byService},
 	{"router_requests_in_flight", "Requests without an answer yet.", prometheus.GaugeValue, byService},
 	{"router_request_seconds", "The time from a request's arrival to the last byte of its answer.", prometheus.UntypedValue, byService},

@@ -69,36 +69,52 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 	x.service, x.route = route.service, route
 	x.clings = route.service.clings(request)
 	x.from = originOf(parsedAddress(request.RemoteAddr), isHTTPS(request), r.options.Trusted).told(request.Header, r.options.Trusted)
-	x.begin(r.now())
+	x.began = r.now()
 	x.pace = x.pacing(w)
 	recorded := x.record(w)
+	served := false
 	// Deferred, because a broken answer ends in a panic of net/http's own.
 	defer func() {
-		x.end(r.now(), x.status != statusClientGone && !x.tunnel)
 		if x.entered {
 			route.gate.leave()
+		}
+		if served {
+			x.end(r.now(), x.status != statusClientGone && !x.tunnel)
+		} else {
+			x.turnedAway()
+			x.tell(r.now() - x.began)
 		}
 		recorded()
 	}()
 	x.follow()
-	if !x.enter() {
+	if served = x.passes(w); !served {
 		return x.status
 	}
-	if x.out = x.outgoing(); x.out == nil {
-		r.refused.Add(1)
-		x.fail(causeMalformed, http.StatusBadRequest, unstrippable(route))
-		return x.status
-	}
-	if limit := r.options.MaxBody; limit > 0 {
-		if request.ContentLength > limit {
-			x.fail(causeTooLarge, http.StatusRequestEntityTooLarge, tooLarge(limit))
-			return x.status
-		}
-		request.Body = http.MaxBytesReader(w, request.Body, limit)
-	}
+	x.begin(r.now())
 	x.mirror()
 	x.runCompressed()
 	return x.status
+}
+
+// passes lets the request through to its service. False: it has been answered, and
+// never was the service's to serve.
+func (x *exchange) passes(w http.ResponseWriter) bool {
+	if !x.enter() {
+		return false
+	}
+	if x.out = x.outgoing(); x.out == nil {
+		x.router.refused.Add(1)
+		x.fail(causeMalformed, http.StatusBadRequest, unstrippable(x.route))
+		return false
+	}
+	if limit := x.router.options.MaxBody; limit > 0 {
+		if x.request.ContentLength > limit {
+			x.fail(causeTooLarge, http.StatusRequestEntityTooLarge, tooLarge(limit))
+			return false
+		}
+		x.request.Body = http.MaxBytesReader(w, x.request.Body, limit)
+	}
+	return true
 }
 
 // during waits with the request's own context, which net/http ends.

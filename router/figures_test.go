@@ -3,6 +3,7 @@ package router
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -406,5 +407,48 @@ func TestAPlainRequestAllocatesNothing(t *testing.T) {
 	// The sweep and the collector have a few of their own.
 	if each := float64(after.Mallocs-before.Mallocs) / n; each > 0.2 {
 		t.Errorf("%.2f allocations for a request", each)
+	}
+}
+
+func TestARequestThatTheRouterTurnsAwayIsNoDemandOnTheService(t *testing.T) {
+	authority := backend(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) })
+	nowhere := netip.MustParsePrefix("192.0.2.0/24")
+	for name, c := range map[string]struct {
+		route  Route
+		path   string
+		body   string
+		status int
+		class  string
+	}{
+		"for its address":             {Route{Access: Access{Allow: []netip.Prefix{nowhere}}}, "/", "", 403, "4xx"},
+		"for want of a name":          {Route{Access: Access{Users: map[string]string{"ali": "$2y$05$none"}}}, "/", "", 401, "4xx"},
+		"by its authority":            {Route{Access: Access{Forward: authority.URL}}, "/", "", 403, "4xx"},
+		"for want of an authority":    {Route{Access: Access{Forward: "http://" + deadAddress(t)}}, "/", "", 502, "5xx"},
+		"for its client's rate":       {Route{Limits: Limits{ClientRate: 0.001}}, "/", "", 429, "4xx"},
+		"for its size":                {Route{Compress: true}, "/", "longer than three", 413, "4xx"},
+		"for how its path is spelled": {Route{Path: "/a", Strip: true, Compress: true}, "/%61/b", "", 400, "4xx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, Options{MaxBody: 3})
+			route := c.route
+			route.Path, route.Service = cmp.Or(route.Path, "/"), "web"
+			s.set(t, Table{Routes: []Route{route}, Services: map[string][]Target{"web": {targetOf("1", naming(t, "in"))}}})
+			served := uint64(0)
+			if route.Limits.ClientRate > 0 {
+				served = 1 // the first is let in
+				s.get(t, c.path)
+			}
+			code, text := s.do(t, "POST", c.path, strings.NewReader(c.body), nil)
+			if code != c.status {
+				t.Fatalf("%d %q; want %d", code, text, c.status)
+			}
+			eventually(t, "the route counts it", func() bool {
+				routes := s.Routes()
+				return len(routes) == 1 && routes[0].Requests == served+1 && routes[0].Answers[c.class] == 1 && routes[0].InFlight == 0
+			})
+			if got := s.Demand("web"); got.Requests != served || got.InFlight != 0 {
+				t.Errorf("demand %+v; want none of one that is turned away", got)
+			}
+		})
 	}
 }
