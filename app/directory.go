@@ -79,7 +79,9 @@ func (t *telling) check(services map[string]told, cluster plimsoll.Cluster) erro
 	for _, task := range cluster.Tasks {
 		c, ours := checked[task.Service]
 		if e, found := endpointOf(task, services[task.Service].checkPort()); ours && found && task.Serving() {
-			c.Targets = append(c.Targets, targetOf(task, e))
+			target := targetOf(task, e)
+			target.Host = task.ContainerInstance
+			c.Targets = append(c.Targets, target)
 			checked[task.Service] = c
 		}
 	}

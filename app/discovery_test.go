@@ -2,8 +2,12 @@ package app
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -56,4 +60,56 @@ services:
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestALostHostIsFoundByTheTaskOnItThatIsCheckedFirst(t *testing.T) {
+	told, err := newTelling(project(t, `
+name: shop
+services:
+  often: {command: [x], ports: ["80"], x-plimsoll: {route: {path: /often, check: {interval: 100ms}}}}
+  seldom: {command: [x], ports: ["80"], x-plimsoll: {route: {path: /seldom, check: {interval: 10m, unhealthy: 1}}}}
+`), false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.close()
+	cluster := plimsoll.Cluster{Name: "shop", At: time.Now()}
+	var lost []net.Listener
+	for i, service := range []string{"often", "seldom", "seldom", "seldom"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		host := "kept"
+		if i < 2 {
+			host, lost = "lost", append(lost, l)
+		}
+		cluster.Tasks = append(cluster.Tasks, plimsoll.Task{
+			ARN: "arn:aws:ecs:us-east-1:123456789012:task/shop/" + strconv.Itoa(i), Service: service, ContainerInstance: host,
+			LastStatus: plimsoll.StatusRunning, DesiredStatus: plimsoll.StatusRunning,
+			Endpoints: []plimsoll.Endpoint{{ContainerPort: 80, Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}},
+		})
+	}
+	await := func(what string, want ...string) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			d, _ := told.directory(cluster)
+			var got []string
+			for _, i := range d.Services["seldom"] {
+				if i.Healthy {
+					got = append(got, i.ID)
+				}
+			}
+			if slices.Equal(got, want) {
+				return
+			}
+		}
+		t.Fatalf("never came true: %s", what)
+	}
+	await("all are well", "1", "2", "3")
+	for _, l := range lost {
+		l.Close()
+	}
+	await("the task on the lost host is left out, ten minutes before its next check", "2", "3")
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 )
 
 // Checked is a service whose targets are checked, and how.
@@ -14,12 +15,14 @@ type Checked struct {
 
 // Checker runs the router's active checks of targets to which nothing is sent, for
 // those who tell others where they are. It finds what a router would find that has no
-// requests.
+// requests, if later where there are more than a thousand targets (checksPerSecond).
 type Checker struct{ router *Router } // which serves nobody
 
 // NewChecker gives a checker of no targets.
 func NewChecker(h Health, log *slog.Logger) *Checker {
-	return &Checker{router: New(Options{Health: h, Log: log})}
+	c := &Checker{router: New(Options{Health: h, Log: log})}
+	c.router.pace = newCheckPace()
+	return c
 }
 
 // Set replaces the targets in one step. Those that stay (the same service, id and
@@ -27,7 +30,11 @@ func NewChecker(h Health, log *slog.Logger) *Checker {
 func (c *Checker) Set(services map[string]Checked) error {
 	r := c.router
 	t, all := Table{Services: map[string][]Target{}}, map[string]settings{}
+	hosts := map[string]bool{}
 	for name, s := range services {
+		for _, target := range s.Targets {
+			hosts[target.Host] = true
+		}
 		if err := s.check(r); err != nil {
 			return fmt.Errorf("service %q: %w", name, err)
 		}
@@ -45,6 +52,7 @@ func (c *Checker) Set(services map[string]Checked) error {
 	live := r.ready(t)
 	r.fill(live, t, all)
 	r.retireServices(live)
+	maps.DeleteFunc(r.pace.hosts, func(name string, _ *checkedHost) bool { return !hosts[name] })
 	return nil
 }
 

@@ -1,11 +1,15 @@
 package router
 
 import (
+	"context"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -53,4 +57,80 @@ func TestACheckerFindsWhatARouterWouldWithoutARequest(t *testing.T) {
 	if err := c.Set(nil); err != ErrClosed {
 		t.Errorf("after its end: %v", err)
 	}
+}
+
+func TestTheChecksOfTenThousandTargetsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const targets, turns = 10_000, 2
+		ctx, cancel := context.WithTimeout(t.Context(), turns*targets/checksPerSecond*time.Second)
+		defer cancel()
+		p := newCheckPace()
+		var all sync.WaitGroup
+		var checks atomic.Int64
+		for range targets {
+			all.Go(func() {
+				own := 0
+				for p.wait(ctx, true, nil) {
+					own++
+					checks.Add(1)
+				}
+				if own < turns-1 || own > turns+1 {
+					t.Errorf("a target was checked %d times; want %d", own, turns)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		doubt := make(chan struct{})
+		close(doubt)
+		if !p.wait(ctx, true, doubt) || !p.wait(ctx, false, nil) || time.Since(began) > 10*time.Millisecond {
+			t.Errorf("a target in doubt and one that is not well had to wait for %s, as those that are well", time.Since(began))
+		}
+		all.Wait()
+		if n := checks.Load(); n > turns*targets+1 {
+			t.Errorf("%d checks in %d turns of %d targets", n, turns, targets)
+		}
+	})
+}
+
+func TestACheckThatGetsNoConnectionHasTheOthersOnItsHostChecked(t *testing.T) {
+	c := NewChecker(Health{}, nil)
+	defer c.Close()
+	often, seldom := Check{Interval: 10 * time.Millisecond}, Check{Interval: time.Hour, UnhealthyAfter: 1}
+	first, second, elsewhere := backend(t, nil), backend(t, nil), backend(t, nil)
+	on := func(id, host string, b *httptest.Server) Target {
+		target := targetOf(id, b)
+		target.Host = host
+		return target
+	}
+	if err := c.Set(map[string]Checked{
+		"often":     {Check: often, Targets: []Target{on("1", "h", first)}},
+		"seldom":    {Check: seldom, Targets: []Target{on("2", "h", second)}},
+		"elsewhere": {Check: seldom, Targets: []Target{on("3", "i", elsewhere)}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all are well", func() bool {
+		return c.Standings("often")["1"] == Used && c.Standings("seldom")["2"] == Used && c.Standings("elsewhere")["3"] == Used
+	})
+	elsewhere.Close()
+	second.Close()
+	first.Close()
+	eventually(t, "the host's other target is found lost too, an hour before its time", func() bool {
+		return c.deaf("often") && c.deaf("seldom")
+	})
+	if c.deaf("elsewhere") {
+		t.Error("a target on another host was checked, though nothing is known to have changed there")
+	}
+}
+
+// deaf tells whether a service's target is known to take no connections; the standing
+// of a single one is the same, for it is used where there is no other.
+func (c *Checker) deaf(service string) bool {
+	c.router.mu.Lock()
+	s := c.router.services[service]
+	c.router.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.targets[0].health.deaf
 }

@@ -145,12 +145,21 @@ func (t *target) check(ctx context.Context, o Health) {
 	defer timer.Stop()
 	step := probeStep
 	for {
+		first, well := t.outlook()
+		var doubt <-chan struct{}
+		if well {
+			doubt = t.host.doubted()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.kick:
 			step = probeStep
+		case <-doubt:
 		case <-timer.C:
+		}
+		if !first && !t.service.router.pace.wait(ctx, well, doubt) {
+			return
 		}
 		o := t.service.settings.Load().check.over(o)
 		err := t.probe(ctx, o)
@@ -167,6 +176,15 @@ func (t *target) check(ctx context.Context, o Health) {
 	}
 }
 
+// outlook tells whether no check of the target has come to its end yet, and whether it
+// passed the last.
+func (t *target) outlook() (first, well bool) {
+	t.service.mu.Lock()
+	defer t.service.mu.Unlock()
+	h := &t.health
+	return h.state == unproven && h.failing.IsZero(), h.state == healthy && h.row == 0
+}
+
 // checked records the outcome of a check and tells whether the target is
 // healthy now.
 func (t *target) checked(err error, o Health) bool {
@@ -174,6 +192,9 @@ func (t *target) checked(err error, o Health) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := t.health.state
+	if noConnection(err) && was == healthy && t.health.row == 0 {
+		t.host.suspect()
+	}
 	if err != nil && was == unproven && t.health.failing.IsZero() {
 		t.health.failing = time.Now()
 	}

@@ -40,6 +40,8 @@ type Target struct {
 	// Weight is the target's share where the service is balanced by weights;
 	// 0 counts as 1.
 	Weight int
+	// Host names the machine that a Checker's target is on; empty: not known.
+	Host string
 }
 
 // Stats are a service's figures, as demand reads them.
@@ -194,6 +196,7 @@ type Router struct {
 	asking       *http.Client // of authorities
 	mirrors      mirrors
 	compress     func(http.Handler) http.HandlerFunc
+	pace         *checkPace // of a Checker; nil: checks are not bounded
 
 	full     *handoff     // to the server above
 	fullOpen atomic.Int64 // its connections

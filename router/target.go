@@ -55,6 +55,8 @@ type target struct {
 
 	kept kept // connections without a request
 
+	host *checkedHost // nil where it is not known
+
 	stop context.CancelFunc // ends the health checks
 	// cut ends when the target may be kept no longer for streams: a drain's
 	// time is over.
@@ -113,14 +115,14 @@ func (s *service) setTargets(list []Target, drained map[string]time.Time) {
 	s.choose()
 }
 
-// start makes a live target and begins to check it; s.mu is held.
+// start makes a live target and begins to check it; s.mu and Router.mu are held.
 func (s *service) start(want Target) *target {
 	ctx, cancel := context.WithCancel(s.router.ctx)
 	t := &target{
 		Target: want, service: s, stop: cancel, digest: digest(want.ID),
 		empty: make(chan struct{}),
-		kick:  make(chan struct{}, 1),
-		open:  map[*tunnel]struct{}{},
+		kick:  make(chan struct{}, 1), host: s.router.pace.host(want.Host),
+		open: map[*tunnel]struct{}{},
 	}
 	t.cut, t.cutNow = context.WithCancel(context.Background())
 	s.router.tasks.Go(func() { t.check(ctx, s.router.options.Health) })
