@@ -31,10 +31,11 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	events := func(cluster string) *platformecs.Events {
 		e, err := platformecs.NewEvents(t.Context(), platformecs.EventsOptions{
 			Queue: "plimsoll-" + cluster, Cluster: cluster, Endpoint: s.url, Region: c.Region, Credentials: c.Credentials,
-			Hear: func(event string) {
+			Hear: func(event string) (keep bool) {
 				if strings.Contains(event, "aws.ec2") {
 					interrupted <- event
 				}
+				return false
 			},
 		})
 		s.must(err)
@@ -63,11 +64,7 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	if n := got.Attributes["ApproximateNumberOfMessages"]; n != "0" {
 		t.Errorf("the other cluster was told of %s changes that are not its own", n)
 	}
-	_, err = eventbridge.NewFromConfig(c).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []bustypes.PutEventsRequestEntry{{
-		Source: aws.String("aws.ec2"), DetailType: aws.String("EC2 Spot Instance Interruption Warning"),
-		Resources: []string{"arn:aws:ec2:us-east-1a:instance/i-1"}, Detail: aws.String(`{"instance-id":"i-1","instance-action":"terminate"}`),
-	}}})
-	s.must(err)
+	s.takeAway("i-1")
 	select {
 	case event := <-interrupted:
 		if !strings.Contains(event, `"instance-id":"i-1"`) {
@@ -83,6 +80,63 @@ func TestThePlatformHearsOfItsClusterAlone(t *testing.T) {
 	if len(rules.Rules) != 2 {
 		t.Errorf("rules %+v", rules.Rules)
 	}
+}
+
+// takeAway says, as EC2 would two minutes before, that an instance is taken away.
+func (s *engineStand) takeAway(instance string) {
+	s.t.Helper()
+	out, err := eventbridge.NewFromConfig(s.config("us-east-1")).PutEvents(s.t.Context(), &eventbridge.PutEventsInput{Entries: []bustypes.PutEventsRequestEntry{{
+		Source: aws.String("aws.ec2"), DetailType: aws.String("EC2 Spot Instance Interruption Warning"),
+		Resources: []string{"arn:aws:ec2:us-east-1a:instance/" + instance},
+		Detail:    aws.String(`{"instance-id":"` + instance + `","instance-action":"terminate"}`),
+	}}})
+	if err != nil || out.FailedEntryCount > 0 {
+		s.t.Fatalf("the notice: %v %+v", err, out)
+	}
+}
+
+// What the first process knows of a notice ends with it.
+func TestANoticeOutlivesTheProcessThatHasReadIt(t *testing.T) {
+	t.Parallel()
+	s := newEngine(t, t.TempDir())
+	c := s.config("us-east-1")
+	queues := sqs.NewFromConfig(c)
+	left := func() string { // messages in the queue, seen or not
+		url, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("plimsoll-events")})
+		s.must(err)
+		got, err := queues.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: url.QueueUrl, AttributeNames: []types.QueueAttributeName{"All"}})
+		s.must(err)
+		return got.Attributes["ApproximateNumberOfMessages"] + "+" + got.Attributes["ApproximateNumberOfMessagesNotVisible"]
+	}
+	// listen runs a process until it has heard of the notice, and the queue is as it is
+	// to be then.
+	listen := func(keep bool, then string, begun func()) {
+		t.Helper()
+		noted := make(chan struct{}, 100)
+		e, err := platformecs.NewEvents(t.Context(), platformecs.EventsOptions{
+			Queue: "plimsoll-events", Cluster: "default", Endpoint: s.url, Region: c.Region, Credentials: c.Credentials,
+			Hear: func(string) bool { noted <- struct{}{}; return keep },
+		})
+		s.must(err)
+		s.must(e.Ensure(t.Context()))
+		begun()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.Listen(ctx, func() {}); close(done) }()
+		defer func() { cancel(); <-done }()
+		select {
+		case <-noted:
+		case <-time.After(time.Minute):
+			t.Fatal("nothing was heard of the spot instance's end")
+		}
+		for end := time.Now().Add(time.Minute); left() != then; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s messages are in the queue, and in flight; want %s", left(), then)
+			}
+		}
+	}
+	listen(true, "0+1", func() { s.takeAway("i-1") })
+	listen(false, "0+0", func() {})
 }
 
 func TestARunWithAnEventsQueueHearsOfTheCluster(t *testing.T) {

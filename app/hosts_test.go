@@ -9,10 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 )
 
 const growing = `
@@ -70,7 +66,7 @@ func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 	scale("web=5", "--for", "10m")
 	p.await("three hosts with five tasks", func() bool { return hosts() == 3 && count(p.running(), "web") == 5 })
 	taken := ids()[0]
-	takeAway(t, p.run.AWS, state, taken)
+	(&engineStand{t: t, state: state, url: p.run.AWS}).takeAway(taken)
 	p.await("the tasks on other hosts than the one that is taken away", func() bool {
 		return !slices.Contains(ids(), taken) && hosts() == 3 && count(p.running(), "web") == 5
 	})
@@ -91,17 +87,4 @@ func TestHostsComeAndGoWithWhatIsWanted(t *testing.T) {
 			return false
 		}
 	})
-}
-
-// takeAway says, as EC2 would two minutes before, that an instance is taken away.
-func takeAway(t *testing.T, url, state, instance string) {
-	t.Helper()
-	c := (&engineStand{t: t, state: state, url: url}).config("us-east-1")
-	out, err := eventbridge.NewFromConfig(c).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		Source: aws.String("aws.ec2"), DetailType: aws.String("EC2 Spot Instance Interruption Warning"),
-		Detail: aws.String(`{"instance-id":"` + instance + `","instance-action":"terminate"}`),
-	}}})
-	if err != nil || out.FailedEntryCount > 0 {
-		t.Fatalf("the notice: %v %+v", err, out)
-	}
 }

@@ -104,7 +104,7 @@ func Run(ctx context.Context, o RunOptions) error {
 
 // hear has the loop woken by what the events queue brings, after tell has got it;
 // stop ends that.
-func hear(ctx context.Context, o RunOptions, changed chan struct{}, tell func(event string)) (stop func(), err error) {
+func hear(ctx context.Context, o RunOptions, changed chan struct{}, tell func(event string) (keep bool)) (stop func(), err error) {
 	events, err := ecs.NewEvents(ctx, ecs.EventsOptions{Queue: o.EventsQueue, Cluster: o.Cluster, Hear: tell, Log: o.Log})
 	if err != nil {
 		return nil, err

@@ -34,8 +34,8 @@ type EventsOptions struct {
 	Region      string
 	Credentials aws.CredentialsProvider
 	// Hear, if any, gets each event as it came, before the change is told of:
-	// Cluster.Hear.
-	Hear func(event string)
+	// Cluster.Hear. One that it keeps stays in the queue, and comes again.
+	Hear func(event string) (keep bool)
 	Log  *slog.Logger
 }
 
@@ -53,6 +53,7 @@ type Events struct {
 const (
 	pollSeconds   = 20
 	pollMessages  = 10
+	keptSeconds   = 10 // until an event that is kept comes again
 	firstRelisten = time.Second
 	lastRelisten  = 30 * time.Second
 )
@@ -260,20 +261,20 @@ func (e *Events) poll(ctx context.Context, changed func()) error {
 		return errors.New("the queue is not there yet")
 	}
 	out, err := e.queues.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &e.url, MaxNumberOfMessages: pollMessages, WaitTimeSeconds: pollSeconds,
+		QueueUrl: &e.url, MaxNumberOfMessages: pollMessages, WaitTimeSeconds: pollSeconds, VisibilityTimeout: keptSeconds,
 	})
 	if err != nil || len(out.Messages) == 0 {
 		return err
 	}
-	for _, m := range out.Messages {
-		if e.o.Hear != nil {
-			e.o.Hear(aws.ToString(m.Body))
+	var entries []sqstypes.DeleteMessageBatchRequestEntry
+	for i, m := range out.Messages {
+		if e.o.Hear == nil || !e.o.Hear(aws.ToString(m.Body)) {
+			entries = append(entries, sqstypes.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle})
 		}
 	}
 	changed()
-	entries := make([]sqstypes.DeleteMessageBatchRequestEntry, len(out.Messages))
-	for i, m := range out.Messages {
-		entries[i] = sqstypes.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle}
+	if len(entries) == 0 {
+		return nil
 	}
 	_, err = e.queues.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &e.url, Entries: entries})
 	return err

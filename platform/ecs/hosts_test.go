@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -112,6 +113,9 @@ func TestAnInstanceOfWhichANoticeHasComeIsInterruptedForAWhile(t *testing.T) {
 		Cluster: "shop", Endpoint: startHostEngine(t, fleet()), HostGroups: []string{"fleet"},
 		Now: func() time.Time { return time.Now().Add(time.Duration(late.Load())) },
 	})
+	if !c.Hear(notice("i-1")) {
+		t.Error("a notice that comes before the first snapshot is not kept, though nobody knows yet whose it is")
+	}
 	id := ""
 	for range 500 {
 		seen, err := c.Snapshot(t.Context())
@@ -131,13 +135,15 @@ func TestAnInstanceOfWhichANoticeHasComeIsInterruptedForAWhile(t *testing.T) {
 		}
 		return groups[0].Hosts[0].Interrupted
 	}
-	c.Hear(notice("i-of-another-cluster"))
-	if interrupted() {
-		t.Error("a host is interrupted by the notice of another")
+	if c.Hear(notice("i-of-another-cluster")) || interrupted() {
+		t.Error("the notice of another cluster's host is kept, or interrupts this one")
 	}
-	c.Hear(notice(id))
-	if !interrupted() {
-		t.Error("the notice does not show")
+	stale := strings.Replace(notice(id), "{", fmt.Sprintf("{%q:%q,", "time", time.Now().Add(-20*time.Minute).Format(time.RFC3339)), 1)
+	if c.Hear(stale) || interrupted() {
+		t.Error("a notice of twenty minutes ago is kept, or shows")
+	}
+	if !c.Hear(notice(id)) || !interrupted() {
+		t.Error("the notice is not kept, or does not show")
 	}
 	late.Store(int64(20 * time.Minute))
 	if interrupted() {

@@ -11,7 +11,7 @@ func TestOfAllEventsOnlyTheNoticeOfASpotInstanceInterruptsIt(t *testing.T) {
 		`{"source":"aws.ec2","detail-type":"EC2 Spot Instance Interruption Warning","detail":[]}`:                                                  "",
 		`{`: "", "": "", "null": "",
 	} {
-		if got := interruptedBy(event); got != want {
+		if got, _ := interruptedBy(event); got != want {
 			t.Errorf("%s: %q, want %q", event, got, want)
 		}
 	}
