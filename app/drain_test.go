@@ -82,9 +82,7 @@ func TestTheEventsShowADrainInItsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := newDirectories(t)
-	for name, value := range map[string]string{"AWS_ENDPOINT_URL": told.url, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"} {
-		t.Setenv(name, value)
-	}
+	awsEnvironment(t, told.url, "us-east-1", aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"})
 	p := up(t, build(t), state, "-f", file, "--runtime", "process", "--register")
 	t.Cleanup(func() { // its task would outlive a program that is killed
 		_ = p.cmd.Process.Signal(os.Interrupt)

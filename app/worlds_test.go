@@ -82,10 +82,16 @@ func (s *engineStand) environment(c aws.Config) {
 	s.t.Helper()
 	keys, err := c.Credentials.Retrieve(s.t.Context())
 	s.must(err)
+	awsEnvironment(s.t, s.url, c.Region, keys)
+}
+
+// awsEnvironment has the test's AWS environment name an endpoint.
+func awsEnvironment(t *testing.T, url, region string, keys aws.Credentials) {
+	t.Helper()
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": s.url, "AWS_REGION": c.Region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
+		"AWS_ENDPOINT_URL": url, "AWS_REGION": region, "AWS_ACCESS_KEY_ID": keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY": keys.SecretAccessKey,
 	} {
-		s.t.Setenv(name, value)
+		t.Setenv(name, value)
 	}
 }
 

@@ -17,28 +17,13 @@ import (
 // are given; then it closes.
 func script(t *testing.T, answer string) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
-					return
-				}
-				_, _ = io.WriteString(conn, wired(answer))
-				time.Sleep(10 * time.Millisecond)
-			}()
+	return speaking(t, "t", func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			return
 		}
-	}()
-	return Target{ID: "t", Address: l.Addr().String()}
+		_, _ = io.WriteString(conn, wired(answer))
+		time.Sleep(10 * time.Millisecond)
+	})
 }
 
 func TestAnAnswerIsPassedOnOnlyIfItCanBeReadInOneWay(t *testing.T) {

@@ -15,41 +15,26 @@ import (
 // comes when it is told to, or at once.
 func excess(t *testing.T, answer func() (first, then string), when <-chan struct{}) (to Target, said chan struct{}) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	said = make(chan struct{}, 1)
-	go func() {
-		for {
-			conn, err := l.Accept()
+	return speaking(t, "1", func(conn net.Conn) {
+		for reader := bufio.NewReader(conn); ; {
+			request, err := http.ReadRequest(reader)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				for reader := bufio.NewReader(conn); ; {
-					request, err := http.ReadRequest(reader)
-					if err != nil {
-						return
-					}
-					if request.URL.Path != "/excess" {
-						_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
-						continue
-					}
-					first, then := answer()
-					_, _ = io.WriteString(conn, first)
-					if when != nil {
-						<-when
-					}
-					_, _ = io.WriteString(conn, then)
-					said <- struct{}{}
-				}
-			}()
+			if request.URL.Path != "/excess" {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+				continue
+			}
+			first, then := answer()
+			_, _ = io.WriteString(conn, first)
+			if when != nil {
+				<-when
+			}
+			_, _ = io.WriteString(conn, then)
+			said <- struct{}{}
 		}
-	}()
-	return Target{ID: "1", Address: l.Addr().String()}, said
+	}), said
 }
 
 func TestWhatATargetSendsTooMuchIsNoAnswerToTheNextRequest(t *testing.T) {

@@ -312,7 +312,7 @@ func TestARowOfErrorsLeavesATargetOutWhereThatIsAskedFor(t *testing.T) {
 
 func TestABlackHoleIsLeftOutAndTrafficRecovers(t *testing.T) {
 	well := naming(t, "well")
-	hole := blackHole(t)
+	hole := mute(t, "hole")
 	s := serve(t, Options{ResponseTimeout: 20 * time.Millisecond, Health: Health{EjectFor: time.Minute}})
 	table := one(targetOf("well-1", well), targetOf("well-2", naming(t, "well")), hole)
 	table.Routes[0].Check = Check{Kind: CheckTCP} // which a black hole passes

@@ -79,27 +79,12 @@ func TestAnswersAreCountedByClassOnTheRouteAndOnTheTarget(t *testing.T) {
 // closing is a target that ends each connection after saying answer.
 func closing(t *testing.T, answer string) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.Copy(io.Discard, request.Body)
-					_, _ = io.WriteString(conn, answer)
-				}
-			}()
+	return speaking(t, "1", func(conn net.Conn) {
+		if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.Copy(io.Discard, request.Body)
+			_, _ = io.WriteString(conn, answer)
 		}
-	}()
-	return Target{ID: "1", Address: l.Addr().String()}
+	})
 }
 
 func TestEachFailureIsCountedByItsCause(t *testing.T) {
@@ -228,21 +213,7 @@ func TestConnectionsThatATCPRouteRefusesAreCounted(t *testing.T) {
 // parrot is a target that gives back what it gets.
 func parrot(t *testing.T) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer conn.Close(); _, _ = io.Copy(conn, conn) }()
-		}
-	}()
-	return Target{ID: "1", Address: l.Addr().String()}
+	return speaking(t, "1", func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
 }
 
 func TestFiguresOutliveATableAndAChangeOfLimitsAndEndWithTheirRoute(t *testing.T) {
@@ -354,33 +325,19 @@ func TestAPlainRequestAllocatesNothing(t *testing.T) {
 		t.Skip("the race detector allocates by itself")
 	}
 	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
+	target := speaking(t, "1", func(conn net.Conn) {
+		buffer, out := make([]byte, 4096), []byte(answer)
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := conn.Read(buffer); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				buffer, out := make([]byte, 4096), []byte(answer)
-				for {
-					if _, err := conn.Read(buffer); err != nil {
-						return
-					}
-					if _, err := conn.Write(out); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := conn.Write(out); err != nil {
+				return
+			}
 		}
-	}()
+	})
 	s := serve(t, Options{Health: Health{Interval: time.Hour}})
-	s.set(t, one(Target{ID: "1", Address: l.Addr().String()}))
+	s.set(t, one(target))
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
 		t.Fatal(err)

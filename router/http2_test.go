@@ -285,42 +285,13 @@ func TestTheRoutersOwnErrorsAreStatusesToGRPC(t *testing.T) {
 	if err := check(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `service "web" had no target`) {
 		t.Errorf("without a target: %v", err)
 	}
-	black := blackHole(t)
+	black := mute(t, "hole")
 	table := one(black)
 	table.Routes[0].Timeout = 30 * time.Millisecond
 	s.set(t, table)
 	if err := check(); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("from a target that says nothing: %v", err)
 	}
-}
-
-// blackHole takes connections and never says a word.
-func blackHole(t *testing.T) Target {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns []net.Conn
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, c)
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-ended
-		for _, c := range conns {
-			c.Close()
-		}
-	})
-	return Target{ID: "hole-" + l.Addr().String(), Address: l.Addr().String()}
 }
 
 func TestADrainEndsAStreamOfGRPCWhenItsTimeIsOver(t *testing.T) {

@@ -141,6 +141,39 @@ func targetOf(id string, b *httptest.Server) Target {
 	return Target{ID: id, Zone: "a", Address: b.Listener.Addr().String()}
 }
 
+// speaking is a target whose connections f has, each by itself, until it returns.
+func speaking(t *testing.T, id string, f func(net.Conn)) Target {
+	t.Helper()
+	return speakingOver(t, id, nil, f)
+}
+
+// speakingOver is speaking with what wrap makes of its connections, such as TLS; nil:
+// as they are.
+func speakingOver(t *testing.T, id string, wrap func(net.Listener) net.Listener, f func(net.Conn)) Target {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrap != nil {
+		l = wrap(l)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				f(conn)
+			}()
+		}
+	}()
+	return Target{ID: id, Address: l.Addr().String()}
+}
+
 // deadAddress is one that refuses connections.
 func deadAddress(t *testing.T) string {
 	t.Helper()

@@ -105,35 +105,16 @@ func TestACertificateIsChosenByItsNameThenByTheWildcard(t *testing.T) {
 // lines is a TCP server that answers each line with its name and the line.
 func lines(t *testing.T, name string, wrap func(net.Listener) net.Listener) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if wrap != nil {
-		l = wrap(l)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return speakingOver(t, name, wrap, func(conn net.Conn) {
+		from := bufio.NewReader(conn)
 		for {
-			conn, err := l.Accept()
+			line, err := from.ReadString('\n')
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				from := bufio.NewReader(conn)
-				for {
-					line, err := from.ReadString('\n')
-					if err != nil {
-						return
-					}
-					fmt.Fprintf(conn, "%s %s", name, line)
-				}
-			}()
+			fmt.Fprintf(conn, "%s %s", name, line)
 		}
-	}()
-	return Target{ID: name, Address: address}
+	})
 }
 
 // freePort is one that nothing listens at just now.
@@ -328,33 +309,19 @@ func TestTheProxyProtocolIsTakenFromTrustedPeersAndToldToTargets(t *testing.T) {
 }
 
 func TestTheEndOfATargetsHalfReachesAClientBehindAProxy(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	heard := make(chan string, 1)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // the router's checks connect as well
-				defer conn.Close()
-				fmt.Fprintln(conn, "bye")
-				_ = conn.(*net.TCPConn).CloseWrite()
-				if text, _ := io.ReadAll(conn); len(text) > 0 {
-					heard <- string(text)
-				}
-			}()
+	target := speaking(t, "1", func(conn net.Conn) { // the router's checks connect as well
+		fmt.Fprintln(conn, "bye")
+		_ = conn.(*net.TCPConn).CloseWrite()
+		if text, _ := io.ReadAll(conn); len(text) > 0 {
+			heard <- string(text)
 		}
-	}()
+	})
 	port := freePort(t)
 	s := serve(t, Options{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	s.set(t, Table{
 		Routes:   []Route{{TCP: port, Service: "db"}},
-		Services: map[string][]Target{"db": {{ID: "1", Address: l.Addr().String()}}},
+		Services: map[string][]Target{"db": {target}},
 	})
 	conn := dialPort(t, port)
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))

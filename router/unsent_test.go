@@ -38,21 +38,7 @@ func secureLines(t *testing.T, name string, certificate *tls.Certificate) Target
 // mute is a target that takes connections and never says anything.
 func mute(t *testing.T, id string) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-		}
-	}()
-	return Target{ID: id, Address: l.Addr().String()}
+	return speaking(t, id, func(net.Conn) { <-t.Context().Done() })
 }
 
 func TestATargetWhoseHandshakeFailsIsPassedOver(t *testing.T) {

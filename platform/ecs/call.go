@@ -16,10 +16,10 @@ import (
 	"plimsoll/platform"
 )
 
-// call makes one API call within the bound on parallel calls and the time-out
-// of one.
-func call[In, Out any](ctx context.Context, c *Cluster,
-	operation func(context.Context, *In, ...func(*awsecs.Options)) (*Out, error), in *In,
+// call makes one call of an API, whose clients have their own Options, within the
+// bound on parallel calls and the time-out of one.
+func call[In, Out, Options any](ctx context.Context, c *Cluster,
+	operation func(context.Context, *In, ...func(*Options)) (*Out, error), in *In,
 ) (*Out, error) {
 	select {
 	case c.slots <- struct{}{}:

@@ -32,21 +32,6 @@ const (
 	scaledInstancesPerCal = 50
 )
 
-// scaled makes one call of Auto Scaling within the bounds of call.
-func scaled[In, Out any](ctx context.Context, c *Cluster,
-	operation func(context.Context, *In, ...func(*autoscaling.Options)) (*Out, error), in *In,
-) (*Out, error) {
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-c.slots }()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	return operation(ctx, in)
-}
-
 // knowHosts keeps what the hosts of a snapshot have.
 func (c *Cluster) knowHosts(list []plimsoll.ContainerInstance) {
 	registered := make(map[string]plimsoll.Resources, len(list))
@@ -69,7 +54,7 @@ func (c *Cluster) HostGroups(ctx context.Context) ([]plimsoll.HostGroup, error) 
 	for part := range slices.Chunk(names, groupsPerCall) {
 		in := &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: part}
 		for {
-			out, err := scaled(ctx, c, c.scaling.DescribeAutoScalingGroups, in)
+			out, err := call(ctx, c, c.scaling.DescribeAutoScalingGroups, in)
 			if err != nil {
 				return nil, c.problem("read the groups of its hosts", err)
 			}
@@ -111,7 +96,7 @@ func (c *Cluster) groupNames(ctx context.Context) ([]string, error) {
 	for part := range slices.Chunk(ids, scaledInstancesPerCal) {
 		in := &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: part}
 		for {
-			out, err := scaled(ctx, c, c.scaling.DescribeAutoScalingInstances, in)
+			out, err := call(ctx, c, c.scaling.DescribeAutoScalingInstances, in)
 			if err != nil {
 				return nil, err
 			}
@@ -243,7 +228,7 @@ func (c *Cluster) typesOf(ctx context.Context, g *scalingtypes.AutoScalingGroup)
 		kinds = append(kinds, kind)
 	}
 	if name := aws.ToString(g.LaunchConfigurationName); len(kinds) == 0 && name != "" {
-		out, err := scaled(ctx, c, c.scaling.DescribeLaunchConfigurations, &autoscaling.DescribeLaunchConfigurationsInput{LaunchConfigurationNames: []string{name}})
+		out, err := call(ctx, c, c.scaling.DescribeLaunchConfigurations, &autoscaling.DescribeLaunchConfigurationsInput{LaunchConfigurationNames: []string{name}})
 		if err != nil {
 			return nil, err
 		}
@@ -275,7 +260,7 @@ func (c *Cluster) typeResources(ctx context.Context, name string) (plimsoll.Reso
 
 // SetCapacity sets the desired capacity of a group.
 func (c *Cluster) SetCapacity(ctx context.Context, group string, desired int) error {
-	_, err := scaled(ctx, c, c.scaling.SetDesiredCapacity, &autoscaling.SetDesiredCapacityInput{
+	_, err := call(ctx, c, c.scaling.SetDesiredCapacity, &autoscaling.SetDesiredCapacityInput{
 		AutoScalingGroupName: &group, DesiredCapacity: aws.Int32(int32(desired)), HonorCooldown: aws.Bool(false),
 	})
 	if err != nil {
@@ -320,7 +305,7 @@ func (c *Cluster) Drain(ctx context.Context, host string, draining bool) error {
 // Terminate terminates an instance in its group, with the decrement. One that is
 // being terminated already is no error.
 func (c *Cluster) Terminate(ctx context.Context, instanceID string) error {
-	_, err := scaled(ctx, c, c.scaling.TerminateInstanceInAutoScalingGroup, &autoscaling.TerminateInstanceInAutoScalingGroupInput{
+	_, err := call(ctx, c, c.scaling.TerminateInstanceInAutoScalingGroup, &autoscaling.TerminateInstanceInAutoScalingGroupInput{
 		InstanceId: &instanceID, ShouldDecrementDesiredCapacity: aws.Bool(true),
 	})
 	var refusal smithy.APIError
