@@ -65,6 +65,7 @@ type Logs interface {
 // Router gives a service's figures as the router measured them, and its
 // targets. *router.Router is one.
 type Router interface {
+	Services() []string                 // the names in the table
 	Stats(service string) router.Stats  // of one name in the table
 	Demand(service string) router.Stats // with the service's further ports
 	Targets(service string) []router.TargetState
@@ -166,23 +167,12 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	if o.Router != nil {
-		if err := o.Registry.Register(newRoutedCollector(o.Router, s.routed)); err != nil {
+		if err := o.Registry.Register(newRoutedCollector(o.Router)); err != nil {
 			return nil, err
 		}
 	}
 	s.routes()
 	return s.guard(s.mux), nil
-}
-
-// routed are the services that the router serves.
-func (s *server) routed() []string {
-	var names []string
-	for _, v := range s.Services {
-		if v.URL != "" {
-			names = append(names, v.Name)
-		}
-	}
-	return names
 }
 
 func (s *server) routes() {

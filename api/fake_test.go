@@ -201,6 +201,8 @@ func (l logs) Logs(_ context.Context, id, container string, _ bool) (io.ReadClos
 
 type stats struct{}
 
+func (stats) Services() []string { return []string{"web", "web:9000"} }
+
 func (stats) Stats(string) router.Stats {
 	return router.Stats{InFlight: 7, Held: 1, Concurrency: 7.5, RequestsPerSecond: 120, LatencyP50: 4 * time.Millisecond, LatencyP99: 90 * time.Millisecond, Requests: 1000, Errors: 3}
 }

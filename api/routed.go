@@ -49,12 +49,11 @@ var routedFigures = []metric{
 // routedCollector gives a router's figures as metrics at the time of a scrape.
 type routedCollector struct {
 	figureSet
-	router   Router
-	services func() []string
+	router Router
 }
 
-func newRoutedCollector(r Router, services func() []string) *routedCollector {
-	return &routedCollector{newFigureSet(routedFigures), r, services}
+func newRoutedCollector(r Router) *routedCollector {
+	return &routedCollector{newFigureSet(routedFigures), r}
 }
 
 // Collect implements prometheus.Collector.
@@ -68,7 +67,7 @@ func (c *routedCollector) Collect(out chan<- prometheus.Metric) {
 	put("router_mirrors_lost_total", float64(total.MirrorsLost))
 	put("router_spans_total", float64(total.Spans))
 	put("router_spans_lost_total", float64(total.SpansLost))
-	for _, name := range c.services() {
+	for _, name := range c.router.Services() {
 		c.collectService(out, name)
 	}
 	for _, r := range c.router.Routes() {
@@ -132,16 +131,9 @@ func (c *routedCollector) collectService(out chan<- prometheus.Metric, service s
 	}
 }
 
-// RoutingRouter is a Router that knows which services it routes to. *router.Router
-// is one.
-type RoutingRouter interface {
-	Router
-	Services() []string
-}
-
 // RouterOptions make the handler of a router that runs alone. Router is required.
 type RouterOptions struct {
-	Router RoutingRouter
+	Router Router
 	// Token and Registry are those of Options.
 	Token    string
 	Registry Registry
@@ -167,7 +159,7 @@ func NewForRouter(o RouterOptions) (http.Handler, error) {
 		ConstLabels: prometheus.Labels{"version": o.Version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{build, newRoutedCollector(o.Router, o.Router.Services)} {
+	for _, c := range []prometheus.Collector{build, newRoutedCollector(o.Router)} {
 		if err := o.Registry.Register(c); err != nil {
 			return nil, err
 		}

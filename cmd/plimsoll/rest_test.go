@@ -155,6 +155,8 @@ func (figures) Stats(string) router.Stats {
 
 func (f figures) Demand(service string) router.Stats { return f.Stats(service) }
 
+func (figures) Services() []string { return []string{"web"} }
+
 func (figures) Routes() []router.RouteState { return nil }
 
 func (figures) Totals() router.Totals { return router.Totals{} }
