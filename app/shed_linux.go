@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -41,12 +42,21 @@ const (
 	registerWrite = 1 << 1
 )
 
+// filtered tells whether this process's system calls are filtered, or may be.
+func filtered() bool {
+	status, err := os.ReadFile("/proc/self/status")
+	return err != nil || !bytes.Contains(status, []byte("\nSeccomp:\t0\n"))
+}
+
 // pageByPage has the kernel map one page where one is asked for. It maps sixteen
 // else, so that what works all the time, which is thinly spread over the file, held
 // three times the pages that it uses. It does not where writes are watched; watching
 // them costs nothing where nothing can be written. Where that may not be asked for,
 // as in most containers, all stays as it was.
 func pageByPage(spans []span) error {
+	if filtered() {
+		return fmt.Errorf("userfaultfd: %w: a filter of system calls may end who asks", unix.EPERM)
+	}
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|userModeOnly, 0, 0)
 	if errno != 0 {
 		return os.NewSyscallError("userfaultfd", errno)
