@@ -278,10 +278,14 @@ func (c *client) answer() arrived {
 		return other
 	}
 	c.service, c.route = route.service, route
-	c.dispatch.begin(time.Duration(c.now))
-	if c.prepare(raw) {
-		c.run(c)
+	c.began = time.Duration(c.now)
+	if !c.prepare(raw) {
+		c.body.end(c)
+		c.turnedAway(time.Duration(c.router.clock()))
+		return ended
 	}
+	c.dispatch.begin(time.Duration(c.now))
+	c.run(c)
 	c.body.end(c)
 	if c.status == statusClientGone {
 		c.reuse = false // what it sent before it went is not to be answered, nor asked again

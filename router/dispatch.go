@@ -101,10 +101,11 @@ func (d *dispatch) begin(now time.Duration) {
 
 // turnedAway counts one that never was the service's to serve, and so no demand on
 // it.
-func (d *dispatch) turnedAway() {
+func (d *dispatch) turnedAway(now time.Duration) {
 	f := d.router.routeFigures.of(d.route.gate)
 	f.begin()
 	f.end(d.status, d.cause, 0, false)
+	d.tell(now - d.began)
 }
 
 // end counts what became of it. measured tells whether the time that it took says

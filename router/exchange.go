@@ -81,8 +81,7 @@ func (r *Router) exchange(w http.ResponseWriter, request *http.Request) (status 
 		if served {
 			x.end(r.now(), x.status != statusClientGone && !x.tunnel)
 		} else {
-			x.turnedAway()
-			x.tell(r.now() - x.began)
+			x.turnedAway(r.now())
 		}
 		recorded()
 	}()

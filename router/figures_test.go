@@ -382,8 +382,10 @@ func TestARequestThatTheRouterTurnsAwayIsNoDemandOnTheService(t *testing.T) {
 		"by its authority":            {Route{Access: Access{Forward: authority.URL}}, "/", "", 403, "4xx"},
 		"for want of an authority":    {Route{Access: Access{Forward: "http://" + deadAddress(t)}}, "/", "", 502, "5xx"},
 		"for its client's rate":       {Route{Limits: Limits{ClientRate: 0.001}}, "/", "", 429, "4xx"},
-		"for its size":                {Route{Compress: true}, "/", "longer than three", 413, "4xx"},
-		"for how its path is spelled": {Route{Path: "/a", Strip: true, Compress: true}, "/%61/b", "", 400, "4xx"},
+		"for its size":                {Route{}, "/", "longer than three", 413, "4xx"},
+		"for its size, not plain":     {Route{Compress: true}, "/", "longer than three", 413, "4xx"},
+		"for how its path is spelled": {Route{Path: "/a", Strip: true}, "/%61/b", "", 400, "4xx"},
+		"for its spelling, not plain": {Route{Path: "/a", Strip: true, Compress: true}, "/%61/b", "", 400, "4xx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, Options{MaxBody: 3})

@@ -182,7 +182,7 @@ func (r *Router) join(conn net.Conn, route *route) {
 	defer r.streams.leave()
 	s := &stream{dispatch: dispatch{router: r, service: route.service, route: route}, conn: conn}
 	if !s.enter() {
-		s.turnedAway()
+		s.turnedAway(0)
 		return
 	}
 	defer route.gate.leave()
