@@ -146,7 +146,7 @@ func (x *exchange) attempt(t *target) (over bool) {
 		x.bodyErr = body.failed()
 		return x.unanswered(t, attempt.reason(err))
 	}
-	t.answered()
+	x.answered(t)
 	x.answering = t
 	t.erred(answer.StatusCode)
 	x.relay(t, answer, attempt)
@@ -161,6 +161,8 @@ func (x *exchange) unanswered(t *target, err error) (over bool) {
 	}
 	if why == badBody {
 		err = x.bodyErr
+	} else {
+		err = x.fairly(err)
 	}
 	return x.dispatch.unanswered(x, t, why, err, repeatable(x.request.Method, x.request.ContentLength != 0))
 }

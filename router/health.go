@@ -214,7 +214,9 @@ func (t *target) checked(err error, o Health) bool {
 // failed records that a request to the target ended without an answer.
 func (t *target) failed(err error, why cause) {
 	t.figures.failed(why)
-	t.strike(err, why)
+	if !speaksAside(err) {
+		t.strike(err, why)
+	}
 }
 
 // strike takes in what speaks against a target.

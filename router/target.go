@@ -17,6 +17,8 @@ type service struct {
 	settings atomic.Pointer[settings]
 	meter    meter
 	budget   budget
+	// versed tells that a target of it has answered what came aside.
+	versed atomic.Bool
 	// Guarded by Router.mu.
 	watched bool       // somebody holds its pressure channel
 	owner   *service   // whose further port it is; nil: it is none

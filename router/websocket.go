@@ -31,7 +31,7 @@ func (x *exchange) upgrade(t *target) (over bool) {
 		return x.unanswered(t, err)
 	}
 	defer conn.Close()
-	t.answered()
+	x.answered(t)
 	x.answering = t
 	if answer.StatusCode != http.StatusSwitchingProtocols {
 		attempt := x.await(t)
