@@ -43,7 +43,7 @@ func grpcCode(status int) int {
 		return grpcPermissionDenied
 	case http.StatusNotFound:
 		return grpcUnimplemented
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
 		return grpcResourceExhausted
 	case http.StatusGatewayTimeout:
 		return grpcDeadlineExceeded

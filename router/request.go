@@ -35,8 +35,13 @@ func misread(r *http.Request) *h1.Error {
 	if err := h1.Judge(r.Method, target, r.Host); err != nil {
 		return err
 	}
-	if r.ProtoMajor > 1 && target[0] != '/' {
-		return &h1.Error{Status: http.StatusBadRequest, Reason: "the request's target is not a path"}
+	if r.ProtoMajor > 1 {
+		if target[0] != '/' {
+			return &h1.Error{Status: http.StatusBadRequest, Reason: "the request's target is not a path"}
+		}
+		if err := overlarge(r, target); err != nil {
+			return err
+		}
 	}
 	for _, value := range r.Header["Expect"] {
 		if !strings.EqualFold(value, "100-continue") {
@@ -44,6 +49,20 @@ func misread(r *http.Request) *h1.Error {
 		}
 	}
 	return nil
+}
+
+// overlarge says that a head of HTTP/2 is larger than one of HTTP/1.1 may be: most
+// targets get it as such, and many would refuse it.
+func overlarge(r *http.Request, target string) *h1.Error {
+	const between = len(": \r\n")
+	fields, size := 1, len(r.Method)+len(target)+len(r.Host)+len("  HTTP/1.1\r\nHost: \r\n\r\n")
+	for name, values := range r.Header {
+		fields += len(values)
+		for _, value := range values {
+			size += len(name) + len(value) + between
+		}
+	}
+	return h1.JudgeFields(fields, size)
 }
 
 func hasControl(s string) bool {

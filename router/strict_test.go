@@ -6,11 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"plimsoll/router/h1"
 )
 
 func TestWhatHTTP11ForbidsIsRefusedInHTTP2TooAndSaysNothingAgainstTheTarget(t *testing.T) {
@@ -68,6 +71,53 @@ func TestWhatHTTP11ForbidsIsRefusedInHTTP2TooAndSaysNothingAgainstTheTarget(t *t
 	}
 	if state := s.Targets("web")[0]; !state.Healthy || len(state.Failures) > 0 {
 		t.Errorf("the target is blamed: %+v", state)
+	}
+}
+
+func TestAHeadOfHTTP2IsBoundedAsOneOfHTTP11Is(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {})
+	s := serve(t, Options{})
+	s.set(t, one(targetOf("1", b)))
+	server := httptest.NewUnstartedServer(s.Router) // which itself would take 1 MiB
+	server.Config.Protocols = &http.Protocols{}
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	client := http2Client(t, nil)
+	for _, c := range []struct {
+		fields, size, status int
+		code                 string
+	}{
+		{h1.MaxFields / 2, 10, 200, ""},
+		{h1.MaxFields, 10, 431, "8"},
+		{1, h1.MaxHead / 2, 200, ""},
+		{1, h1.MaxHead, 431, "8"},
+		{4, h1.MaxHead / 4, 431, "8"},
+	} {
+		for _, grpc := range []bool{false, true} {
+			request, err := http.NewRequestWithContext(t.Context(), "POST", server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range c.fields {
+				request.Header.Set(fmt.Sprintf("X-%d", i), strings.Repeat("a", c.size))
+			}
+			if grpc {
+				request.Header.Set("Content-Type", "application/grpc")
+			}
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			switch {
+			case !grpc && answer.StatusCode != c.status:
+				t.Errorf("%d fields of %d bytes: %s, want %d", c.fields, c.size, answer.Status, c.status)
+			case grpc && c.code != "" && answer.Header.Get("Grpc-Status") != c.code:
+				t.Errorf("%d fields of %d bytes: gRPC's status is %q, want %q", c.fields, c.size, answer.Header.Get("Grpc-Status"), c.code)
+			}
+		}
 	}
 }
 

@@ -91,6 +91,18 @@ func Judge(method, target, host string) *Error {
 	return nil
 }
 
+// JudgeFields judges by the same bounds a head that another parser has read: by the
+// number of its fields, and by their size as HTTP/1.1 would write them.
+func JudgeFields(fields, size int) *Error {
+	switch {
+	case fields > MaxFields:
+		return errFields
+	case size > MaxHead:
+		return errHead
+	}
+	return nil
+}
+
 // partialRequest judges a request line that has not come to its end.
 func partialRequest(b []byte) error {
 	if len(b) > MaxTarget+maxMethod+16 {
