@@ -18,6 +18,7 @@ import (
 type exchange struct {
 	dispatch
 	w       http.ResponseWriter
+	bare    http.ResponseWriter // w without the compression; nil where there is none
 	request *http.Request
 	out     *http.Request // as the target is to see it, but for its address
 	bodyErr error         // of reading the client's body
@@ -263,6 +264,7 @@ func (x *exchange) relay(t *target, answer *http.Response, attempt *attempt) {
 	x.status = answer.StatusCode
 	h := x.w.Header()
 	copyEndToEnd(h, answer.Header, nil)
+	x.recode(h)
 	x.cling(t, h)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http would guess one
