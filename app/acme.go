@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -44,6 +46,7 @@ type acme struct {
 	config *certmagic.Config
 	issuer *certmagic.ACMEIssuer
 	cache  *certmagic.Cache
+	dir    string // of the account and the certificates
 	log    *slog.Logger
 
 	mu      sync.Mutex
@@ -53,7 +56,10 @@ type acme struct {
 
 // newACME asks nobody yet. dir has the account and the certificates.
 func newACME(o ACMEOptions, dir string, log *slog.Logger) (*acme, error) {
-	a := &acme{log: log, managed: map[string]bool{}}
+	a := &acme{dir: dir, log: log, managed: map[string]bool{}}
+	if err := a.writable(); err != nil {
+		return nil, err
+	}
 	var roots *x509.CertPool
 	if o.Roots != "" {
 		text, err := os.ReadFile(o.Roots)
@@ -64,25 +70,22 @@ func newACME(o ACMEOptions, dir string, log *slog.Logger) (*acme, error) {
 			return nil, misusef("--acme-roots %q has no certificate in PEM", o.Roots)
 		}
 	}
-	quiet := zap.NewNop() // what matters comes by the events
+	told := zap.New(faults{log: log}) // what else matters comes by the events
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.config, nil },
-		Logger:           quiet,
+		Logger:           told,
 	})
-	a.config = certmagic.New(a.cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: dir}, Logger: quiet, OnEvent: a.tell})
+	a.config = certmagic.New(a.cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: dir}, Logger: told, OnEvent: a.tell})
 	a.issuer = certmagic.NewACMEIssuer(a.config, certmagic.ACMEIssuer{
-		CA: o.CA, Email: o.Email, Agreed: true, TrustedRoots: roots, Logger: quiet,
+		CA: o.CA, Email: o.Email, Agreed: true, TrustedRoots: roots, Logger: told,
 	})
 	a.config.Issuers = []certmagic.Issuer{a.issuer}
 	return a, nil
 }
 
 func (a *acme) tell(_ context.Context, event string, data map[string]any) error {
-	switch event {
-	case "cert_obtained":
+	if event == "cert_obtained" {
 		a.log.Info("a certificate was obtained", "host", data["identifier"], "renewal", data["renewal"])
-	case "cert_failed":
-		a.log.Warn("a certificate could not be obtained; it is tried again", "host", data["identifier"], "err", data["error"])
 	}
 	return nil
 }
@@ -130,9 +133,46 @@ func (a *acme) ask(hosts []string) {
 	if a.run == nil || len(hosts) == 0 {
 		return
 	}
-	if err := a.config.ManageAsync(a.run, hosts); err != nil {
-		a.log.Error("certificates cannot be managed", "hosts", hosts, "err", err)
+	go a.obtain(a.run, hosts)
+}
+
+// writableEvery is how often a folder that cannot be written is tried again.
+const writableEvery = time.Minute
+
+// obtain has the library get the certificates, and renew them. It waits for a folder
+// that can be written: the library would drop the hosts otherwise, for good.
+func (a *acme) obtain(ctx context.Context, hosts []string) {
+	for {
+		err := a.writable()
+		if err == nil {
+			err = a.config.ManageAsync(ctx, hosts)
+		}
+		if err == nil {
+			return
+		}
+		a.log.Error("certificates cannot be managed", "hosts", hosts, "err", err, "again", writableEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(writableEvery):
+		}
 	}
+}
+
+// writable tells whether the folder can be written.
+func (a *acme) writable() error {
+	err := os.MkdirAll(a.dir, 0o700)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(a.dir, "writable-"); err == nil {
+			_, err = probe.Write(make([]byte, 10<<10)) // more than a certificate is
+			err = errors.Join(err, probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("--acme-email: certificates are kept in %q, which has to be writable: %w", a.dir, err)
+	}
+	return nil
 }
 
 // publicHosts are those of the routes that an authority may give a certificate

@@ -1,10 +1,13 @@
 package app
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -13,7 +16,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,4 +150,74 @@ func TestOnlyPublicHostsGetCertificates(t *testing.T) {
 	if diff := cmp.Diff([]string{"a.example.com", "b.example.com"}, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestAFolderThatCannotKeepCertificatesIsToldBeforeAnythingStarts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := &edge{
+		EdgeOptions: EdgeOptions{TLS: "127.0.0.1:0", ACME: ACMEOptions{Email: "ops@example.com"}},
+		log:         slog.New(slog.DiscardHandler), state: file,
+	}
+	_, err := e.options("127.0.0.1", "")
+	if want := fmt.Sprintf("certificates are kept in %q, which has to be writable", filepath.Join(file, "acme")); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v; want it to say that %s", err, want)
+	}
+}
+
+func TestHostsWaitForAFolderThatCannotKeepTheirCertificates(t *testing.T) {
+	var told bytes.Buffer
+	a, err := newACME(ACMEOptions{Email: "ops@example.com"}, filepath.Join(t.TempDir(), "acme"), slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.cache.Stop)
+	if err := os.Remove(a.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(a.dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		done := make(chan struct{})
+		go func() {
+			a.obtain(t.Context(), nil)
+			close(done)
+		}()
+		synctest.Wait()
+		if !strings.Contains(told.String(), "which has to be writable") {
+			t.Errorf("the log is %q", told.String())
+		}
+		if err := os.Remove(a.dir); err != nil {
+			t.Fatal(err)
+		}
+		<-done // in virtual time
+	})
+}
+
+func TestWhyACertificateDoesNotComeIsLogged(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	a, err := newACME(ACMEOptions{Email: "ops@example.com", CA: gone.URL}, t.TempDir(), slog.New(slog.NewTextHandler(writer, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.cache.Stop)
+	a.manage([]string{"shop.example.com"})
+	a.start(t.Context(), plain, plain)
+	for lines := bufio.NewScanner(reader); lines.Scan(); {
+		if line := lines.Text(); strings.Contains(line, "level=WARN") && strings.Contains(line, "connection refused") {
+			return
+		}
+	}
+	t.Error("the log ended without it")
 }
