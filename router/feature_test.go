@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -22,7 +23,9 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 )
 
 // naming is a backend that answers with its name.
@@ -405,6 +408,16 @@ func TestAnAuthorityDecidesWhoPasses(t *testing.T) {
 	}
 	if code, _ := s.get(t, "/"); code != 302 {
 		t.Errorf("without a token: %d, want the authority's own answer", code)
+	}
+	_, err := grpc_health_v1.NewHealthClient(grpcClient(t, s.address, nil)).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("a call of gRPC without a token: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(authority.Listener.Addr().String())
+	table.Routes[0].Access.Forward = "http://auth.localhost:" + port
+	s.set(t, table)
+	if code, text := s.do(t, "GET", "/", nil, http.Header{"Token": {"good"}}); code != 200 {
+		t.Errorf("an authority at a name below localhost: %d %s", code, text)
 	}
 	authority.Close()
 	if code, _ := s.do(t, "GET", "/", nil, http.Header{"Token": {"good"}}); code != 502 {

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -260,7 +262,11 @@ func (x *exchange) authorised(a *Access, answer *http.Response) bool {
 	}
 	x.status, x.cause = answer.StatusCode, causeUnauthorized
 	if x.grpc {
-		x.refuse(answer.StatusCode, "the route's authority refuses the call", false)
+		code := answer.StatusCode
+		if code >= 300 && code < 400 {
+			code = http.StatusUnauthorized // it sends to where one logs in, and a call cannot go there
+		}
+		x.refuse(code, "the route's authority refuses the call", false)
 		return false
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, forwardAnswer))
@@ -286,10 +292,17 @@ func (s *stream) enter() bool {
 }
 
 // newAsking is the client that authorities are asked with. It follows no
-// redirect: that is the client's.
+// redirect: that is the client's. Names below localhost are this machine's (RFC 6761,
+// section 6.3), which not all resolvers know: a file's own routes have such names.
 func newAsking(dial dialFunc) *http.Client {
+	here := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if host, port, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(canonicalHost(host), ".localhost") {
+			address = net.JoinHostPort("localhost", port)
+		}
+		return dial(ctx, network, address)
+	}
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 64, IdleConnTimeout: idleTimeout},
+		Transport:     &http.Transport{DialContext: here, MaxIdleConnsPerHost: 64, IdleConnTimeout: idleTimeout},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -24,7 +24,7 @@ func (r *Router) elsewhere(w http.ResponseWriter, request *http.Request) bool {
 	if r.challenged([]byte(request.URL.Path)) && r.options.Challenge(w, request) {
 		return true
 	}
-	if !r.redirects(isHTTPS(request)) {
+	if !r.redirects(isHTTPS(request) || r.saidSecure(request)) {
 		return false
 	}
 	host, _, err := net.SplitHostPort(request.Host)
@@ -44,4 +44,12 @@ func (r *Router) elsewhere(w http.ResponseWriter, request *http.Request) bool {
 	w.Header().Set("Location", "https://"+host+request.URL.RequestURI())
 	w.WriteHeader(http.StatusPermanentRedirect)
 	return true
+}
+
+// saidSecure tells whether a trusted proxy says that it got the request by TLS: to
+// send its client there again would never end.
+func (r *Router) saidSecure(request *http.Request) bool {
+	said := request.Header["X-Forwarded-Proto"]
+	return len(said) == 1 && said[0] == "https" &&
+		originOf(parsedAddress(request.RemoteAddr), false, r.options.Trusted).trusted
 }

@@ -380,3 +380,25 @@ func TestWhatAPeerSaysOfTheOriginCountsOnlyIfItIsTrusted(t *testing.T) {
 		t.Errorf("the client is %s, want the last address that no trusted proxy has", from.client)
 	}
 }
+
+func TestWhatATrustedProxyGotByTLSIsNotSentThereAgain(t *testing.T) {
+	b := naming(t, "the task")
+	for _, trusted := range []bool{true, false} {
+		o := Options{HTTPS: 8443}
+		if trusted {
+			o.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}
+		s := serve(t, o)
+		s.set(t, one(targetOf("1", b)))
+		s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		for _, said := range []string{"https", "http", ""} {
+			want := http.StatusPermanentRedirect
+			if trusted && said == "https" {
+				want = http.StatusOK
+			}
+			if code, text := s.do(t, "GET", "/", nil, http.Header{"X-Forwarded-Proto": {said}}); code != want {
+				t.Errorf("trusted %t, %q: %d %s, want %d", trusted, said, code, text, want)
+			}
+		}
+	}
+}

@@ -92,7 +92,7 @@ func edgeFlags(cmd *cobra.Command, to *app.EdgeOptions) {
 	flags.StringVar(&to.ACME.Email, "acme-email", "", "with --router-tls: get certificates for the routes' hosts by ACME, with this contact; you agree to the authority's terms")
 	flags.StringVar(&to.ACME.CA, "acme-ca", "", "with --acme-email: URL of the authority's directory; without it Let's Encrypt's")
 	flags.StringVar(&to.ACME.Roots, "acme-roots", "", "with --acme-email: file of certificates (PEM) that the authority is trusted by; without it the system's")
-	flags.BoolVar(&to.Redirect, "https-redirect", false, "with --router-tls: send requests without TLS on to its port (308)")
+	flags.BoolVar(&to.Redirect, "https-redirect", false, "with --router-tls: send requests without TLS on to its port (308), but for those that a proxy of --trusted got by TLS")
 	flags.StringSliceVar(&to.Trusted, "trusted", nil, "networks (CIDR) of proxies whose X-Forwarded-* and Forwarded count; without it nobody's do")
 	flags.StringSliceVar(&to.ProxyFrom, "proxy-from", nil, "networks (CIDR) of proxies that begin connections with the PROXY protocol")
 	flags.StringVar(&to.Zone, "zone", "", "the router's own availability zone, whose tasks come first")
