@@ -32,6 +32,9 @@ const (
 	// cost milliseconds, a dead target next to nothing.
 	probeStep = 10 * time.Millisecond
 	probeMax  = 250 * time.Millisecond
+	// unprovenAfter is how long a new target may fail its checks before that is
+	// logged: a task may take a while to start, or its check may be a wrong one.
+	unprovenAfter = 30 * time.Second
 )
 
 func (h Health) withDefaults() Health {
@@ -69,6 +72,7 @@ type health struct {
 	state   healthState
 	row     int       // checks in a row that contradict the state
 	failing time.Time // unproven: when the first check failed
+	told    bool      // unproven: that has been logged
 	// deaf tells that no connection could be had of late: what is sent there reaches
 	// nobody. A target that fails its checks in another way may still serve.
 	deaf     bool
@@ -195,8 +199,8 @@ func (t *target) checked(err error, o Health) bool {
 	if noConnection(err) && was == healthy && t.health.row == 0 {
 		t.host.suspect()
 	}
-	if err != nil && was == unproven && t.health.failing.IsZero() {
-		t.health.failing = time.Now()
+	if err != nil && was == unproven {
+		t.tellUnproven(time.Now(), err)
 	}
 	if t.health.checked(err, o) && !t.removed {
 		if t.health.state == healthy && was != healthy {
@@ -209,6 +213,21 @@ func (t *target) checked(err error, o Health) bool {
 		}
 	}
 	return t.health.state == healthy
+}
+
+// tellUnproven takes in that a target which has never passed a check fails one more;
+// service.mu is held.
+func (t *target) tellUnproven(now time.Time, err error) {
+	h := &t.health
+	if h.failing.IsZero() {
+		h.failing = now
+	}
+	if h.told || now.Sub(h.failing) < unprovenAfter || t.removed {
+		return
+	}
+	h.told = true
+	t.service.router.log.Warn("health: target gets no requests: it has not passed a check yet", "service", t.service.name,
+		"task", t.ID, "address", t.Address, "for", now.Sub(h.failing).Round(time.Second), "reason", err)
 }
 
 // failed records that a request to the target ended without an answer.

@@ -1,8 +1,10 @@
 package router
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -400,5 +402,26 @@ func TestAnotherTryGoesToATargetThatHasNotFailed(t *testing.T) {
 	}
 	if got := pick([]*target{tried, failed, well}, []*target{tried, well}, random); got != failed {
 		t.Error("the one that has failed is not taken where it is the last")
+	}
+}
+
+func TestATargetThatNeverPassesItsCheckIsToldOfOnce(t *testing.T) {
+	var told bytes.Buffer
+	r := New(Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
+	defer r.Close()
+	s := newService(r, "web")
+	one := &target{Target: Target{ID: "1"}, service: s}
+	began := time.Now()
+	for at := time.Duration(0); at < unprovenAfter; at += unprovenAfter / 4 {
+		one.tellUnproven(began.Add(at), errors.New("answered with 404"))
+	}
+	if told.Len() > 0 {
+		t.Errorf("told too soon, for it may only be starting: %s", &told)
+	}
+	for range 3 {
+		one.tellUnproven(began.Add(unprovenAfter), errors.New("answered with 404"))
+	}
+	if got := told.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "answered with 404") {
+		t.Errorf("told %q, want one warning with the reason", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"plimsoll/api"
 	"plimsoll/control"
+	"plimsoll/router"
 )
 
 // explanation is all that the API tells of one service.
@@ -84,6 +85,9 @@ func (c *console) printExplanation(w io.Writer, e explanation) error {
 	}
 	if r := e.Router; r != nil {
 		line("  router     %d in flight, %d held, %.1f requests/s, p50 %.1f ms, p99 %.1f ms", r.InFlight, r.Held, r.RequestsPerSecond, r.LatencyP50, r.LatencyP99)
+		for _, note := range leftOut(r.Targets) {
+			line("  left out   %s", note)
+		}
 	}
 	if e.Problem != "" {
 		line("  problem    the last step decided nothing: %s", e.Problem)
@@ -97,6 +101,22 @@ func (c *console) printExplanation(w io.Writer, e explanation) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// maxLeftOut bounds the tasks that are shown one by one.
+const maxLeftOut = 5
+
+// leftOut says which tasks get no requests, and why.
+func leftOut(targets []router.TargetState) (notes []string) {
+	for _, t := range targets {
+		if !t.Healthy && t.Reason != "" {
+			notes = append(notes, short(t.ID)+": "+t.Reason)
+		}
+	}
+	if more := len(notes) - maxLeftOut; more > 0 {
+		notes = append(notes[:maxLeftOut], fmt.Sprintf("and %d more", more))
+	}
+	return notes
 }
 
 // options are the service's options of the file.

@@ -161,7 +161,16 @@ func (figures) Routes() []router.RouteState { return nil }
 
 func (figures) Totals() router.Totals { return router.Totals{} }
 
-func (figures) Targets(string) []router.TargetState { return nil }
+func (figures) Targets(service string) []router.TargetState {
+	if service != "web" {
+		return nil
+	}
+	return []router.TargetState{
+		{ID: "0c0ffee0123456789abcdef012345678", Address: "127.64.1.1:20001", Healthy: true},
+		{ID: "4c0ffee0123456789abcdef012345678", Address: "127.64.1.1:20002", Reason: "health check: GET /healthz was answered with 404, not 200 to 399"},
+		{ID: "5c0ffee0123456789abcdef012345678", Address: "127.64.1.1:20003", Draining: true, Reason: "it drains"},
+	}
+}
 
 // serve makes the real API over the loop, and the console of one who asks it.
 func serve(t *testing.T, l *loop, token string) *console {
