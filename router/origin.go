@@ -60,16 +60,26 @@ func (o origin) told(h http.Header, trusted []netip.Prefix) origin {
 	}
 	hops := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop := hopAddress(strings.TrimSpace(hops[i]))
+		if !hop.IsValid() {
 			break
 		}
-		o.client = hop.Unmap()
+		o.client = hop
 		if !within(trusted, o.client) {
 			break
 		}
 	}
 	return o
+}
+
+// hopAddress is an address as proxies write it in X-Forwarded-For: some with the port
+// of the connection, or an address of IPv6 in brackets. Invalid if it is none.
+func hopAddress(text string) netip.Addr {
+	hop, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	if err != nil {
+		hop = parsedAddress(text)
+	}
+	return hop.Unmap().WithZone("")
 }
 
 func within(prefixes []netip.Prefix, address netip.Addr) bool {

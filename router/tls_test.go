@@ -375,9 +375,17 @@ func TestWhatAPeerSaysOfTheOriginCountsOnlyIfItIsTrusted(t *testing.T) {
 			t.Errorf("%s = %q at the target, want %q", name, got, want)
 		}
 	}
-	from := originOf(parsedAddress("127.0.0.1:1"), false, s.options.Trusted).told(http.Header{"X-Forwarded-For": {"6.6.6.6, 192.0.2.7, 10.1.1.1"}}, s.options.Trusted)
-	if from.client.String() != "192.0.2.7" {
-		t.Errorf("the client is %s, want the last address that no trusted proxy has", from.client)
+	for said, want := range map[string]string{
+		"6.6.6.6, 192.0.2.7, 10.1.1.1":            "192.0.2.7",
+		"192.0.2.7:4711, 10.1.1.1:80":             "192.0.2.7",
+		"6.6.6.6, [2001:db8::7]:4711, 10.1.1.1":   "2001:db8::7",
+		"6.6.6.6, [2001:db8::7], ::ffff:10.1.1.1": "2001:db8::7",
+		"6.6.6.6, unknown, 10.1.1.1":              "10.1.1.1",
+	} {
+		from := originOf(parsedAddress("127.0.0.1:1"), false, s.options.Trusted).told(http.Header{"X-Forwarded-For": {said}}, s.options.Trusted)
+		if from.client.String() != want {
+			t.Errorf("by %q the client is %s, want %s: the last address that no trusted proxy has", said, from.client, want)
+		}
 	}
 }
 
