@@ -37,7 +37,7 @@ type Route struct {
 	Access   RouteAccess   `yaml:"access" jsonschema_description:"Who may use the route."`
 	Limits   RouteLimits   `yaml:"limits" jsonschema_description:"How much the route takes. 0 is no bound."`
 	Mirror   *RouteMirror  `yaml:"mirror" jsonschema_description:"Copies of requests for another service, whose answers are dropped. A request with a body over 64 KiB or of unknown length has none."`
-	Compress bool          `yaml:"compress" jsonschema:"default=false" jsonschema_description:"Answers are compressed (gzip, zstd) for clients that take them so."`
+	Compress bool          `yaml:"compress" jsonschema:"default=false" jsonschema_description:"Answers are compressed (gzip, zstd) for clients that take them so, but for events (text/event-stream), and where the task forbids it (no-transform)."`
 	Log      bool          `yaml:"log" jsonschema:"default=false" jsonschema_description:"Requests are written to the access log (--access-log)."`
 	Pages    []string      `yaml:"pages" jsonschema:"pattern=^[45][0-9][0-9]=.+,example=503=down.html" words:"a status, = and a file" jsonschema_description:"HTML files for the router's own answers, by status."`
 }
@@ -154,6 +154,15 @@ func (r *Route) check(c check) {
 	}
 	if r.Health != "" && r.Check.Kind != "" && r.Check.Kind != "http" {
 		c.key("health", "a check by %s asks for no path; remove one of them", r.Check.Kind)
+	}
+	if low, high, ok := strings.Cut(r.Check.Codes, "-"); ok && low > high {
+		check{c.report, c.node.get("check")}.key("codes", "found %q, allowed: the smaller status first", r.Check.Codes)
+	}
+	if strings.Contains(r.Path+"/", "/../") {
+		c.key("path", "found %q, allowed: the path that it leads to, without \"..\"", r.Path)
+	}
+	if r.Access.Forward != "" {
+		check{c.report, c.node.get("access")}.link("forward", r.Access.Forward)
 	}
 	for key, list := range map[string][]string{"allow": r.Access.Allow, "deny": r.Access.Deny} {
 		for i, text := range list {
