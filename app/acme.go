@@ -50,13 +50,14 @@ type acme struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	managed map[string]bool
-	run     context.Context // set by start; nil: names are only noted
+	managed map[string]context.CancelFunc // by host; it ends the asking, and is nil before that
+	beyond  map[string]bool               // hosts past the bound, of which that has been said
+	run     context.Context               // set by start; nil: names are only noted
 }
 
 // newACME asks nobody yet. dir has the account and the certificates.
 func newACME(o ACMEOptions, dir string, log *slog.Logger) (*acme, error) {
-	a := &acme{dir: dir, log: log, managed: map[string]bool{}}
+	a := &acme{dir: dir, log: log, managed: map[string]context.CancelFunc{}, beyond: map[string]bool{}}
 	if err := a.writable(); err != nil {
 		return nil, err
 	}
@@ -111,29 +112,53 @@ func (a *acme) start(ctx context.Context, plain, secure net.Listener) {
 	a.issuer.ListenHost, _, _ = net.SplitHostPort(plain.Addr().String()) // it is a listener's
 	a.issuer.AltHTTPPort, a.issuer.AltTLSALPNPort = portOf(plain), portOf(secure)
 	a.run = ctx
-	a.ask(slices.Sorted(maps.Keys(a.managed)))
+	for host := range a.managed {
+		a.ask(host)
+	}
 }
 
-// manage asks for certificates of the hosts that have none yet.
+// manage asks for certificates of the hosts that have none yet, and no longer for
+// those of hosts that are not among them.
 func (a *acme) manage(hosts []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var fresh []string
-	for _, host := range hosts {
-		if len(a.managed) < maxManaged && !a.managed[host] {
-			a.managed[host] = true
-			fresh = append(fresh, host)
+	for host := range a.managed {
+		if !slices.Contains(hosts, host) {
+			a.leave(host)
 		}
 	}
-	a.ask(fresh)
+	for _, host := range hosts {
+		if _, known := a.managed[host]; known {
+			continue
+		}
+		if len(a.managed) < maxManaged {
+			a.managed[host] = nil
+			a.ask(host)
+		} else if !a.beyond[host] {
+			a.beyond[host] = true
+			a.log.Warn("no certificate is asked for: there are too many hosts", "host", host, "most", maxManaged)
+		}
+	}
+	maps.DeleteFunc(a.beyond, func(host string, _ bool) bool { return !slices.Contains(hosts, host) })
 }
 
 // ask is called with a.mu held.
-func (a *acme) ask(hosts []string) {
-	if a.run == nil || len(hosts) == 0 {
+func (a *acme) ask(host string) {
+	if a.run == nil {
 		return
 	}
-	go a.obtain(a.run, hosts)
+	ctx, cancel := context.WithCancel(a.run)
+	a.managed[host] = cancel
+	go a.obtain(ctx, []string{host})
+}
+
+// leave ends what ask began. What was obtained stays in the folder. a.mu is held.
+func (a *acme) leave(host string) {
+	if cancel := a.managed[host]; cancel != nil {
+		cancel()
+		a.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
+	}
+	delete(a.managed, host)
 }
 
 // writableEvery is how often a folder that cannot be written is tried again.

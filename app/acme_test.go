@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,6 +28,8 @@ import (
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"plimsoll/router"
 )
@@ -125,6 +128,11 @@ func TestCertificatesOfTheRoutesHostsComeByACME(t *testing.T) {
 			if err != nil || len(kept) != 1 {
 				t.Errorf("the state has the keys %v, %v", kept, err)
 			}
+			e.acme.manage(nil)
+			if conn, err := tls.Dial("tcp", secure.Addr().String(), &tls.Config{ServerName: "shop.example.com", InsecureSkipVerify: true}); err == nil {
+				_ = conn.Close()
+				t.Error("the certificate is still given when its route has gone")
+			}
 			client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 			request, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+plain.Addr().String()+"/cart?n=1", nil)
 			request.Host = "shop.example.com:80"
@@ -214,10 +222,47 @@ func TestWhyACertificateDoesNotComeIsLogged(t *testing.T) {
 	t.Cleanup(a.cache.Stop)
 	a.manage([]string{"shop.example.com"})
 	a.start(t.Context(), plain, plain)
-	for lines := bufio.NewScanner(reader); lines.Scan(); {
-		if line := lines.Text(); strings.Contains(line, "level=WARN") && strings.Contains(line, "connection refused") {
-			return
+	lines := bufio.NewScanner(reader)
+	for lines.Scan() {
+		if line := lines.Text(); strings.Contains(line, "level=WARN") && strings.Contains(line, "will retry") && strings.Contains(line, "connection refused") {
+			break
 		}
 	}
-	t.Error("the log ended without it")
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	// The end of the asking is no fault.
+	a.manage(nil)
+	core := faults{log: a.log}
+	if err := core.Write(zapcore.Entry{}, []zapcore.Field{zap.Error(fmt.Errorf("obtaining: %w", context.Canceled))}); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = core.Write(zapcore.Entry{Message: "the last"}, nil) }()
+	if lines.Scan(); !strings.Contains(lines.Text(), "the last") {
+		t.Errorf("the end of the asking is told as a fault: %s", lines.Text())
+	}
+}
+
+func TestAHostWithoutARouteMakesRoomForAnother(t *testing.T) {
+	var told bytes.Buffer
+	a, err := newACME(ACMEOptions{Email: "ops@example.com"}, t.TempDir(), slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.cache.Stop)
+	var hosts []string
+	for i := range maxManaged {
+		hosts = append(hosts, fmt.Sprintf("h%d.example.com", i))
+	}
+	a.manage(hosts)
+	for range 2 {
+		a.manage(append(slices.Clone(hosts), "one.example.com"))
+	}
+	if _, managed := a.managed["one.example.com"]; managed || strings.Count(told.String(), "one.example.com") != 1 {
+		t.Errorf("past the bound: managed is %t, and the log is %q", managed, told.String())
+	}
+	a.manage(append(slices.Clone(hosts[1:]), "one.example.com"))
+	if _, managed := a.managed["one.example.com"]; !managed || len(a.managed) != maxManaged {
+		t.Errorf("when one has gone: managed is %t of %d", managed, len(a.managed))
+	}
 }

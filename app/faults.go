@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -39,6 +40,9 @@ func (f faults) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Checke
 func (f faults) Write(e zapcore.Entry, more []zapcore.Field) error {
 	told := zapcore.NewMapObjectEncoder()
 	for _, field := range slices.Concat(f.with, more) {
+		if err, ok := field.Interface.(error); ok && strings.Contains(err.Error(), context.Canceled.Error()) {
+			return nil // it was to end; the library does not always wrap the error
+		}
 		field.AddTo(told)
 	}
 	var attrs []slog.Attr
