@@ -386,6 +386,9 @@ func TestARouteAsksForANameAndAPassword(t *testing.T) {
 
 func TestAnAuthorityDecidesWhoPasses(t *testing.T) {
 	authority := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-Modified-Since") != "" || r.Header.Get("Expect") != "" {
+			t.Errorf("the authority is asked whether its answer has changed: %v", r.Header)
+		}
 		if r.Header.Get("Token") != "good" {
 			w.Header().Set("Location", "https://login.example/")
 			w.WriteHeader(302)
@@ -396,13 +399,18 @@ func TestAnAuthorityDecidesWhoPasses(t *testing.T) {
 	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s|%s", r.Header["X-User"], body)
+		if r.Method == http.MethodPost && r.Header.Get("If-Modified-Since") == "" {
+			t.Errorf("the target is not asked so: %v", r.Header)
+		}
 	})
 	s := serve(t, Options{})
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	table := one(targetOf("1", b))
 	table.Routes[0].Access = Access{Forward: authority.URL + "/check", ForwardFields: []string{"x-user"}}
 	s.set(t, table)
-	code, text := s.do(t, "POST", "/a?b=c", strings.NewReader("body"), http.Header{"Token": {"good"}, "X-User": {"root"}})
+	code, text := s.do(t, "POST", "/a?b=c", strings.NewReader("body"), http.Header{
+		"Token": {"good"}, "X-User": {"root"}, "Expect": {"100-continue"}, "If-Modified-Since": {"Sun, 29 Nov 2026 13:00:00 GMT"},
+	})
 	if code != 200 || text != "[ali POST /a?b=c]|body" {
 		t.Errorf("%d %q", code, text)
 	}

@@ -231,6 +231,14 @@ const (
 	forwardAnswer  = 64 << 10 // of the answer that a refused client gets
 )
 
+// ofThePage are the fields of a request that are about its body, or about which answer
+// of the target's is wanted: an authority could take them for itself, and answer with
+// 304, say.
+var ofThePage = []string{
+	"Content-Length", "Expect", "Range", "If-Range",
+	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+}
+
 // forwardAuth asks the route's authority. False: the request has been answered.
 func (x *exchange) forwardAuth(a *Access) bool {
 	ctx, cancel := context.WithTimeout(x.request.Context(), forwardTimeout)
@@ -238,7 +246,9 @@ func (x *exchange) forwardAuth(a *Access) bool {
 	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Forward, nil)
 	if err == nil {
 		ask.Header = outHeader(x.request, x.from)
-		delete(ask.Header, "Content-Length")
+		for _, name := range ofThePage {
+			delete(ask.Header, name)
+		}
 		ask.Header.Set("X-Forwarded-Method", x.request.Method)
 		ask.Header.Set("X-Forwarded-Uri", x.request.URL.RequestURI())
 		var answer *http.Response
