@@ -575,6 +575,24 @@ func TestTheAccessLogOutlivesItsRotation(t *testing.T) {
 	}
 }
 
+func TestNobodyWritesALineOfTheAccessLogButTheRouter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	log, err := OpenAccessLog(path, FormatCommon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	const forged = "me\n6.6.6.6 - \"you\""
+	log.Write(Record{Client: "127.0.0.1", User: forged, Method: "GET", URI: "/" + forged, Proto: "HTTP/1.1", Status: 200, Referer: forged, Agent: forged})
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := string(text); strings.Count(line, "\n") != 1 || !strings.HasPrefix(line, `127.0.0.1 - me\n6.6.6.6_-_\"you\" [`) {
+		t.Errorf("%q, want one line", line)
+	}
+}
+
 func TestASilentAnswerEndsWhereThatIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	b := backend(t, func(w http.ResponseWriter, r *http.Request) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +111,9 @@ func (r Record) common() string {
 		}
 		return s
 	}
-	return fmt.Sprintf("%s - %s [%s] %q %d %d %q %q\n", dash(r.Client), dash(strings.ReplaceAll(r.User, " ", "_")),
+	// A client may say any name, with a line's end in it too.
+	user := strconv.Quote(strings.ReplaceAll(r.User, " ", "_"))
+	return fmt.Sprintf("%s - %s [%s] %q %d %d %q %q\n", dash(r.Client), dash(user[1:len(user)-1]),
 		r.At.Format("02/Jan/2006:15:04:05 -0700"), r.Method+" "+r.URI+" "+r.Proto, r.Status, r.Bytes, dash(r.Referer), dash(r.Agent))
 }
 
