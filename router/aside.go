@@ -9,7 +9,7 @@ import (
 // targets are said to speak: a call of gRPC by HTTP/2, or a WebSocket by HTTP/1.1.
 func (s settings) aside(r *http.Request) bool {
 	if isWebSocket(r) {
-		return s.upstream.Protocol == H2C || s.upstream.Protocol == H2
+		return s.upstream.multiplexed()
 	}
 	return s.carrier(r) != s.upstream
 }

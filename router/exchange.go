@@ -21,7 +21,8 @@ type exchange struct {
 	bare    http.ResponseWriter // w without the compression; nil where there is none
 	request *http.Request
 	out     *http.Request // as the target is to see it, but for its address
-	bodyErr error         // of reading the client's body
+	body    *original     // the client's; nil where there is none
+	bodyErr error         // of reading it
 	from    origin
 	grpc    bool
 	entered bool        // the route's gate
@@ -129,23 +130,37 @@ func (x *exchange) attempt(t *target) (over bool) {
 	defer t.release()
 	attempt := x.await(t)
 	defer attempt.end()
-	body := &sharedBody{from: x.request.Body, ended: attempt.sent}
-	defer body.Close()
+	carrier := x.service.settings.Load().carrier(x.request)
 	out := x.addressed(t).WithContext(attempt.hinted(x, attempt.vigil.over(attempt.ctx)))
 	if x.request.ContentLength == 0 {
 		attempt.sent()
 	} else {
+		if x.body == nil {
+			x.body = newOriginal(x.request.Body, carrier.multiplexed())
+		}
+		body := &sharedBody{of: x.body, ended: attempt.sent}
+		defer body.Close()
 		out.Body = body
+		if carrier.multiplexed() {
+			// The transport asks for it where a target ends its connection in order,
+			// or has too much to do, and says that it has not begun on the request.
+			out.GetBody = func() (io.ReadCloser, error) { return x.body.again(attempt.sent) }
+		}
 		// Without it, net/http's server reads on in the body, and throws away
 		// what it reads, as soon as an answer begins that did not wait for the
 		// body's end: the target would miss a piece and never know.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
-	answer, err := x.router.transports.of(x.service.settings.Load().carrier(x.request)).RoundTrip(out)
+	answer, err := x.router.transports.of(carrier).RoundTrip(out)
 	attempt.answered() // or it is over: hints that are still to come are too late
 	if err != nil {
-		x.bodyErr = body.failed()
+		if x.body != nil {
+			x.bodyErr = x.body.failure()
+		}
 		return x.unanswered(t, attempt.reason(err))
+	}
+	if x.body != nil {
+		x.body.settle()
 	}
 	x.answered(t)
 	x.answering = t

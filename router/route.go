@@ -100,6 +100,9 @@ type Upstream struct {
 	Proxy string
 }
 
+// multiplexed tells whether it is spoken to by HTTP/2.
+func (u Upstream) multiplexed() bool { return u.Protocol == H2C || u.Protocol == H2 }
+
 func (u Upstream) secure() bool { return u.Protocol == HTTPS || u.Protocol == H2 }
 
 func (u Upstream) check() error {

@@ -99,8 +99,6 @@ func newTransport(u Upstream, dial dialFunc, handshake time.Duration) (*http.Tra
 		MaxResponseHeaderBytes: 256 << 10,
 		WriteBufferSize:        8 << 10,
 		ReadBufferSize:         8 << 10,
-		// A target that has gone without a word is found out by a ping.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 2 * time.Second},
 	}
 	if !u.secure() {
 		return t, nil
