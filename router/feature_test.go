@@ -527,6 +527,17 @@ func TestARouteHasPagesOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatMaySoonBeAnotherSaysWhenToAskAgain(t *testing.T) {
+	for code, want := range map[int]string{503: "1", 429: "1", 404: "", 502: "", 403: ""} {
+		own, page := httptest.NewRecorder(), httptest.NewRecorder()
+		refuse(own, code, "no", false)
+		sendPage(page, code, "<p>no", false)
+		if a, b := own.Header().Get("Retry-After"), page.Header().Get("Retry-After"); a != want || b != want {
+			t.Errorf("%d: Retry-After is %q, and %q with a page of the route's own; want %q", code, a, b, want)
+		}
+	}
+}
+
 func TestTheAccessLogOutlivesItsRotation(t *testing.T) {
 	dir := t.TempDir()
 	for _, format := range []string{FormatJSON, FormatCommon} {

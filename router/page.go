@@ -15,10 +15,15 @@ func ownPage(code int, reason string) (fields [][2]string, page string) {
 		{"Cache-Control", "no-store"},
 		{"Content-Length", strconv.Itoa(len(page))},
 	}
-	if code == http.StatusServiceUnavailable {
+	if passing(code) {
 		fields = append(fields, [2]string{"Retry-After", "1"})
 	}
 	return fields, page
+}
+
+// passing tells whether an answer of the router's own may soon be another.
+func passing(code int) bool {
+	return code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests
 }
 
 // refuse answers with a page of the router's own, and ends the connection where
@@ -47,7 +52,7 @@ func sendPage(w http.ResponseWriter, code int, page string, last bool) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(page)))
-	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
+	if passing(code) {
 		h.Set("Retry-After", "1")
 	}
 	if last {
