@@ -3,11 +3,13 @@ package router
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"plimsoll/router/h1"
 )
@@ -96,6 +98,11 @@ func (c *handedConn) Read(p []byte) (int, error) {
 	n, err := c.readOn(p)
 	if c.http2 || c.stopped.Load() {
 		return n, err
+	}
+	if err == io.EOF {
+		// net/http takes this for the end of its client, who may have closed only
+		// what it sends. An answer that is on its way gets as much time as elsewhere.
+		time.Sleep(sweepEvery)
 	}
 	good, reason := c.follower.Follow(p[:n])
 	if reason == nil {

@@ -3,11 +3,13 @@ package router
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestARequestEndsWithItsClientHoweverThatIsConnected(t *testing.T) {
@@ -60,5 +62,35 @@ func TestARequestEndsWithItsClientHoweverThatIsConnected(t *testing.T) {
 			<-left
 			eventually(t, "nothing is in flight", func() bool { return s.Stats("web").InFlight == 0 })
 		})
+	}
+}
+
+// Some clients close what they send with their last request; nobody can tell it from
+// their leaving.
+func TestAnAnswerThatComesSoonReachesAClientThatHasSentItsLast(t *testing.T) {
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(20 * time.Millisecond)
+		_, _ = io.WriteString(w, "all")
+	})
+	for name, route := range map[string]Route{"plain": {}, "rare": {Compress: true}} {
+		s := serve(t, Options{})
+		route.Path, route.Service = "/", "web"
+		s.set(t, Table{Routes: []Route{route}, Services: map[string][]Target{"web": {targetOf("1", b)}}})
+		s.healthy(t, "web", 1)
+		answered := false
+		for range 20 { // soon is not always soon enough on a busy machine
+			a := s.dial(t)
+			a.say(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			if err := closeWrite(a.Conn); err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(a)
+			if answered = strings.HasSuffix(string(text), "all"); answered {
+				break
+			}
+		}
+		if !answered {
+			t.Errorf("%s: a client that closes what it sends is never answered", name)
+		}
 	}
 }

@@ -37,9 +37,11 @@ func (r *Router) fullServer() *http.Server {
 		Handler:           http.HandlerFunc(r.serveFull),
 		ReadHeaderTimeout: r.options.HeadTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		Protocols:         &protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250},
+		// net/http ends a whole connection of HTTP/2 for a head beyond its bound: ours
+		// (misread) has to be reached before it.
+		MaxHeaderBytes: 4 * maxHeaderBytes,
+		Protocols:      &protocols,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: 250},
 		// OPTIONS * is refused like any other target that is no path.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),

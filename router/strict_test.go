@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"plimsoll/router/h1"
 )
@@ -275,5 +276,41 @@ func TestAPathThatAnotherRouteCouldClaimIsRefused(t *testing.T) {
 	}
 	if code, text := s.do(t, "GET", "/a/../admin", nil, http.Header{"Host": {"own"}}); text != "open" {
 		t.Errorf("a host without such a route: %d %q", code, text)
+	}
+}
+
+func TestAHeadOfHTTP2ThatIsTooLargeIsAnsweredAndItsConnectionGoesOn(t *testing.T) {
+	s := serve(t, Options{})
+	s.set(t, one(targetOf("1", backend(t, func(http.ResponseWriter, *http.Request) {}))))
+	for _, c := range []struct{ fields, size int }{{1, 66_000}, {1, 140_000}, {4_000, 1}} {
+		f := s.dialHTTP2(t)
+		fields := []string{":method", "GET", ":scheme", "http", ":authority", "x", ":path", "/"}
+		for i := range c.fields {
+			fields = append(fields, fmt.Sprintf("x-%d", i), strings.Repeat("a", c.size))
+		}
+		f.head.Reset()
+		for i := 0; i < len(fields); i += 2 {
+			if err := f.pack.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		block, stream := f.head.Bytes(), f.next
+		f.next += 2
+		n := min(len(block), 16<<10)
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block[:n], EndStream: true, EndHeaders: n == len(block)})
+		for block = block[n:]; len(block) > 0; block = block[n:] {
+			n = min(len(block), 16<<10)
+			_ = f.WriteContinuation(stream, n == len(block), block[:n])
+		}
+		if got := f.status(stream); got != "431" {
+			t.Errorf("%d fields of %d bytes: %q, want 431", c.fields, c.size, got)
+		}
+		next, err := f.ask(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.status(next); got != "200" {
+			t.Errorf("the request after it: %q", got)
+		}
 	}
 }
