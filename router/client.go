@@ -341,7 +341,9 @@ func (c *client) leave() {
 // fail answers with a page of the router's own.
 func (c *client) fail(why cause, code int, reason string) {
 	c.status, c.cause = code, why
-	c.logFailure(code, c.method, strings.Clone(c.path), reason) // the log may keep it
+	if code >= http.StatusInternalServerError {
+		c.fiber.Off(func() { c.logFailure(code, c.method, strings.Clone(c.path), reason) }) // the log may keep it
+	}
 	c.page(code, reason, code == http.StatusBadRequest)
 }
 

@@ -136,8 +136,7 @@ func (c *client) attempt(t *target) (over bool) {
 	for {
 		u, err := t.connect(c.fiber, c.loop(), c.now, !c.again)
 		if err != nil {
-			c.now = c.router.clock()
-			return c.unanswered(c, t, notConnected, err, c.again)
+			return c.without(t, notConnected, err, c.again)
 		}
 		err = c.send(u)
 		if err == nil {
@@ -156,8 +155,16 @@ func (c *client) attempt(t *target) (over bool) {
 		if why == badBody {
 			err = c.body.failure(c)
 		}
-		return c.unanswered(c, t, why, err, c.again && !c.replied)
+		return c.without(t, why, err, c.again && !c.replied)
 	}
+}
+
+// without goes on without an answer of the target.
+func (c *client) without(t *target, why failure, err error, repeatable bool) (over bool) {
+	// What speaks against a target is logged, in the service's lock.
+	c.fiber.Off(func() { over = c.unanswered(c, t, why, err, repeatable) })
+	c.now = c.router.clock()
+	return over
 }
 
 // send sends the request and reads the head of its answer.

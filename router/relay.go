@@ -95,7 +95,7 @@ func (c *client) broke(u *upstream, err error) {
 		return
 	}
 	why := brokenOff(err)
-	u.target.failed(err, why)
+	c.fiber.Off(func() { u.target.failed(err, why) }) // which is logged, in the service's lock
 	c.cause, c.answering = why, nil
 	if c.status = http.StatusBadGateway; !c.replied {
 		c.reuse = true

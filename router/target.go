@@ -33,9 +33,11 @@ type service struct {
 	freed   chan struct{}
 
 	mu      sync.Mutex
-	targets []*target     // of the table, and those that still drain
-	changed chan struct{} // closed and replaced when usable changes
-	panics  bool          // too few are healthy: all are used
+	targets []*target // of the table, and those that still drain
+	// changed is closed and replaced when usable changes. Neither takes a lock: mu may
+	// be held for as long as a log takes.
+	changed atomic.Pointer[chan struct{}]
+	panics  bool // too few are healthy: all are used
 }
 
 // target is the live state of one task of a service.
@@ -73,8 +75,10 @@ type target struct {
 }
 
 func newService(r *Router, name string) *service {
-	s := &service{router: r, name: name, changed: make(chan struct{}), freed: make(chan struct{}, 1)}
+	s := &service{router: r, name: name, freed: make(chan struct{}, 1)}
 	s.settings.Store(&settings{})
+	changed := make(chan struct{})
+	s.changed.Store(&changed)
 	s.meter.init(r.now())
 	s.usable.Store(&pool{})
 	return s
@@ -144,8 +148,8 @@ func (s *service) choose() {
 	pool := newPool(c.used, s.settings.Load().balance, s.router.options.Zone, now)
 	pool.blind = c.blind
 	s.usable.Store(pool)
-	close(s.changed)
-	s.changed = make(chan struct{})
+	next := make(chan struct{})
+	close(*s.changed.Swap(&next))
 }
 
 // choice are the targets that are used, and those that have ever been healthy, with how
@@ -189,9 +193,7 @@ func (s *service) chosen(now time.Time) choice {
 
 // change is closed when the targets to choose among have changed.
 func (s *service) change() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
+	return *s.changed.Load()
 }
 
 // acquire picks a target and counts a request on it; nil if there is none but

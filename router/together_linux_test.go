@@ -2,6 +2,7 @@ package router
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -65,6 +66,41 @@ func TestNoConnectionOfALoopHoldsUpAnother(t *testing.T) {
 	}
 	close(free)
 	s.closeClients()
+}
+
+// stuck is where a log goes that nobody reads, until it is freed.
+type stuck chan struct{}
+
+func (s stuck) Write(p []byte) (int, error) {
+	<-s
+	return len(p), nil
+}
+
+func TestALogThatNobodyReadsHoldsUpNoRequestThatIsAnswered(t *testing.T) {
+	log := make(stuck)
+	failing := backend(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	warnings := &slog.HandlerOptions{Level: slog.LevelWarn}
+	s := serve(t, Options{Log: slog.New(slog.NewTextHandler(log, warnings)), Health: Health{Interval: time.Hour}})
+	t.Cleanup(func() { close(log) }) // before the router's end
+	s.set(t, Table{
+		Routes:   []Route{{Path: "/", Service: "good"}, {Path: "/failing", Service: "failing"}},
+		Services: map[string][]Target{"good": {targetOf("good", naming(t, "good"))}, "failing": {targetOf("failing", failing)}},
+	})
+	s.healthy(t, "good", 1)
+	s.healthy(t, "failing", 1)
+	n := 2*runtime.GOMAXPROCS(0) + 3
+	for range 5 { // until the target is left out, which is logged as well
+		for range n {
+			s.dial(t).say(t, "POST /failing HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		}
+		for range n {
+			a := s.dial(t)
+			a.say(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			if code, text := a.answer(t); code != http.StatusOK || text != "good" {
+				t.Fatalf("%d %q", code, text)
+			}
+		}
+	}
 }
 
 func TestWhatATargetSaysUnaskedIsNoAnswer(t *testing.T) {
