@@ -401,6 +401,44 @@ func TestTheKernelMovesBytesBetweenTwoConnections(t *testing.T) {
 	}
 }
 
+func TestBytesAreMovedWhereThereIsNoDescriptorLeftForAPipe(t *testing.T) {
+	from, source := adopted(t)
+	to, sink := adopted(t)
+	said := make([]byte, 3<<20)
+	_, _ = rand.Read(said)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 3 // all that are open stay
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		_, _ = source.Write(said)
+		source.Close()
+	})
+	heard := make([]byte, len(said))
+	sending.Go(func() {
+		if _, err := io.ReadFull(sink, heard); err != nil {
+			t.Error(err)
+		}
+	})
+	if n, err := Splice(to, from, int64(len(said))); err != nil || n != int64(len(said)) {
+		t.Fatalf("moved %d bytes, %v; want %d", n, err, len(said))
+	}
+	sending.Wait()
+	if !bytes.Equal(heard, said) {
+		t.Error("other bytes came than were sent")
+	}
+	if n, err := Splice(to, from, 10); n != 0 || err != io.EOF {
+		t.Errorf("moved %d bytes of none, %v; want EOF", n, err)
+	}
+}
+
 func TestAfterAnAcceptorsEndItsListenerIsOthers(t *testing.T) {
 	l := listen(t)
 	var served atomic.Int64
