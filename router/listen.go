@@ -12,10 +12,9 @@ import (
 // which its end is the end as well.
 type listener struct {
 	*net.TCPListener
-	closing sync.Once
-	closed  chan struct{}
-	mu      sync.Mutex
-	looped  *loop.Acceptor
+	closed chan struct{}
+	mu     sync.Mutex
+	looped *loop.Acceptor
 }
 
 // looping makes a listener such a one.
@@ -29,33 +28,40 @@ func looping(l net.Listener, err error) (net.Listener, error) {
 // serve has the loops serve what the listener is connected to, until Close. The error
 // is errors.ErrUnsupported where there are no loops.
 func (l *listener) serve(connection func(*loop.Fiber, *loop.Conn), failed func(error)) error {
-	l.mu.Lock()
-	if l.looped != nil {
-		l.mu.Unlock()
-		return errors.New("the listener is served already")
-	}
-	var err error
-	l.looped, err = loop.Accept(l.TCPListener, connection, failed)
-	l.mu.Unlock()
-	if err != nil {
+	if err := l.accept(connection, failed); err != nil {
 		return err
 	}
 	<-l.closed
 	return nil
 }
 
+func (l *listener) accept(connection func(*loop.Fiber, *loop.Conn), failed func(error)) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.closed:
+		return nil
+	default:
+	}
+	if l.looped != nil {
+		return errors.New("the listener is served already")
+	}
+	l.looped, err = loop.Accept(l.TCPListener, connection, failed)
+	return err
+}
+
 // Close ends the listener; connections that are taken go on.
 func (l *listener) Close() error {
-	err := net.ErrClosed
-	l.closing.Do(func() {
-		l.mu.Lock()
-		looped := l.looped
-		l.mu.Unlock()
-		if looped != nil {
-			_ = looped.Close()
-		}
-		err = l.TCPListener.Close()
-		close(l.closed)
-	})
-	return err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.closed:
+		return net.ErrClosed
+	default:
+	}
+	defer close(l.closed)
+	if l.looped != nil {
+		_ = l.looped.Close()
+	}
+	return l.TCPListener.Close()
 }
