@@ -57,7 +57,7 @@ func (c *churning) serve() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	l, err := net.FileListener(file)
+	l, err := Inherit(file)
 	file.Close()
 	if err != nil {
 		c.t.Fatal(err)
