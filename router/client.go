@@ -185,8 +185,10 @@ const (
 // await reads the head of the next request. limit bounds the wait for its first
 // byte.
 func (c *client) await(first bool, limit time.Duration) arrived {
-	c.readBy.Store(c.now + int64(limit))
+	since := c.now
+	c.readBy.Store(since + int64(limit))
 	parsed := 0 // bytes that held no whole head
+	stop := &c.router.evicting
 	for {
 		if b := c.bytes(); len(b) > parsed {
 			if first && b[0] == 'P' && len(b) <= len(preface) && string(b) == preface[:len(b)] {
@@ -209,21 +211,20 @@ func (c *client) await(first bool, limit time.Duration) arrived {
 			if parsed == 0 {
 				c.readBy.Store(c.router.clock() + int64(c.router.options.HeadTimeout))
 			}
-			parsed = len(b)
+			parsed, stop = len(b), nil
 		}
 		if !c.room(h1.MaxHead) {
 			c.object(&h1.Error{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the head is too large"})
 			return ended
 		}
-		stop := &c.router.evicting
-		if parsed > 0 {
-			stop = nil
+		err := errStopped
+		if stop == nil || !stop.Load() {
+			err = c.fill(stop)
 		}
-		if stop != nil && stop.Load() {
-			return ended
-		}
-		switch err := c.fill(stop); {
+		switch {
 		case err == nil:
+		case errors.Is(err, errStopped) && c.stays(since):
+			stop = nil
 		case parsed > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 			c.object(&h1.Error{Status: http.StatusRequestTimeout, Reason: "the request's head took too long"})
 			return ended
@@ -231,6 +232,18 @@ func (c *client) await(first bool, limit time.Duration) arrived {
 			return ended
 		}
 	}
+}
+
+// stays tells whether a connection without a request may bring one more although the
+// router ends: it has come already, or the client has not been told by an answer that
+// has only just ended.
+func (c *client) stays(since int64) bool {
+	until := since + int64(partingGrace)
+	if c.router.clock() < until {
+		c.readBy.Store(until)
+		return true
+	}
+	return c.stale() // reading it does not wait
 }
 
 // object answers what cannot be read as a request, which ends the connection.

@@ -90,3 +90,40 @@ func TestARequestThatIsOnItsWayAtTheEndIsAnswered(t *testing.T) {
 		_, _ = io.Copy(io.Discard, answer.Body)
 	}
 }
+
+func TestAClientWhoseAnswerOutlastsTheEndOfIdleConnectionsMayBringOneMoreRequest(t *testing.T) {
+	begun, rest := make(chan struct{}), make(chan struct{})
+	b := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/long" {
+			return
+		}
+		_, _ = io.WriteString(w, "begin")
+		_ = http.NewResponseController(w).Flush()
+		close(begun)
+		<-rest
+	})
+	s := serve(t, Options{})
+	s.set(t, one(targetOf("1", b)))
+	s.healthy(t, "web", 1)
+	a := s.dial(t)
+	a.say(t, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-begun
+	if _, err := a.Peek(1); err != nil { // the head has come, which says nothing of an end
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(t.Context()) }()
+	eventually(t, "idle connections are ended", s.evicting.Load)
+	close(rest)
+	if code, text := a.answer(t); code != http.StatusOK || text != "begin" {
+		t.Errorf("%d %q", code, text)
+	}
+	a.say(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	answer, err := http.ReadResponse(a.Reader, nil)
+	if err != nil || answer.StatusCode != http.StatusOK || !answer.Close {
+		t.Errorf("the next request: %v, %v; want an answer that is the last", answer, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
