@@ -63,8 +63,6 @@ var rules = []rule{
 		"the router is given its table as a value"},
 	{"router/h1", append([]string{"log/slog", "sync", "time", "context", "router"}, inputOutput...), nil,
 		"the wire is bytes; who they come from and go to is the router's business"},
-	{"router/loop", []string{"log/slog", "context", "net/http", "router", "router/h1", "router/otlp"}, nil,
-		"a loop knows connections, and nothing of what is said on them"},
 	{"discovery/...", []string{"engine/...", "router/...", "platform/...", "scale/...", "control/...", "compose/...", "app/..."}, nil,
 		"discovery is given its directory as a value"},
 	{"compose/...", []string{"demand/...", "scale/...", "platform/...", "control/...", "engine/...", "router/...", "app/...", "api/...", "net/http"}, nil,

@@ -14,7 +14,6 @@ import (
 	"unsafe"
 
 	"plimsoll/router/h1"
-	"plimsoll/router/loop"
 )
 
 // client is one HTTP/1.1 connection of a client and the request that is under
@@ -62,11 +61,9 @@ type scratch struct {
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // serveConn serves one connection that has been accepted, and closes it.
-// A fiber serves one of its loop; nil: a goroutine does.
-func (r *Router) serveConn(fiber *loop.Fiber, conn net.Conn) {
+func (r *Router) serveConn(conn net.Conn) {
 	c := clients.Get().(*client)
 	defer c.retire()
-	c.fiber = fiber
 	c.dispatch.router = r
 	trusted := c.setOrigin(conn.RemoteAddr(), isSecure(conn))
 	c.open(r, conn, headBuffer)
@@ -78,7 +75,8 @@ func (r *Router) serveConn(fiber *loop.Fiber, conn net.Conn) {
 	c.now = r.clock()
 	// What a trusted peer says of the origin has to be taken in: not plain.
 	if trusted || r.redirects(isSecure(conn)) || c.serve() {
-		c.handOver()
+		r.full.give(&handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn)})
+		c.forget()
 		return
 	}
 	c.close()
@@ -94,21 +92,6 @@ func (c *client) retire() {
 		request: c.request, origin: c.origin[:0], node: c.node[:0], decoded: c.decoded[:0],
 	}
 	clients.Put(c)
-}
-
-// handOver gives the connection to net/http's server.
-func (c *client) handOver() {
-	conn := c.conn
-	if c.looped != nil {
-		var err error
-		if conn, err = c.looped.Leave(); err != nil {
-			c.close()
-			return
-		}
-	}
-	handed := &handedConn{Conn: conn, read: bytes.Clone(c.bytes()), secure: isSecure(conn)}
-	c.fiber.Off(func() { c.router.full.give(handed) })
-	c.forget()
 }
 
 // enter makes the connection known to Shutdown and to the sweep; false after
@@ -328,16 +311,17 @@ func (c *client) release() {
 // text is b as a string, which is valid no longer than b is.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// during waits with a context that ends when the sweep sees that the client has gone.
-func (c *client) during(wait func(context.Context)) {
+// watch gives a context that ends when the sweep sees that the client has gone.
+func (c *client) watch() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	c.left.Store(&cancel)
 	c.waits.Store(c.router.clock())
-	c.fiber.Off(func() { wait(ctx) })
-	c.waits.Store(0)
-	c.left.Store(nil)
-	c.now = c.router.clock()
+	return ctx, func() {
+		c.waits.Store(0)
+		c.left.Store(nil)
+		cancel()
+		c.now = c.router.clock()
+	}
 }
 
 // leave tells the connection's goroutine that the client has gone.
@@ -354,9 +338,7 @@ func (c *client) leave() {
 // fail answers with a page of the router's own.
 func (c *client) fail(why cause, code int, reason string) {
 	c.status, c.cause = code, why
-	if code >= http.StatusInternalServerError {
-		c.fiber.Off(func() { c.logFailure(code, c.method, strings.Clone(c.path), reason) }) // the log may keep it
-	}
+	c.logFailure(code, c.method, strings.Clone(c.path), reason) // the log may keep it
 	c.page(code, reason, code == http.StatusBadRequest)
 }
 

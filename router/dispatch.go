@@ -127,8 +127,9 @@ type sender interface {
 	attempt(t *target) (over bool)
 	// fail answers with a page of the router's own.
 	fail(why cause, code int, reason string)
-	// during waits, with a context that ends when the client goes away.
-	during(wait func(context.Context))
+	// watch gives a context that ends when the client goes away; done ends the
+	// watch.
+	watch() (ctx context.Context, done func())
 }
 
 // run finds a target, waits for one if there is none, and goes on to the next
@@ -255,7 +256,9 @@ func (d *dispatch) holdTimeout() time.Duration {
 
 // hold waits for what is given. over: the exchange is.
 func (d *dispatch) hold(s sender, h *holding, changed, freed <-chan struct{}, again <-chan time.Time) (v verdict, over bool) {
-	s.during(func(ctx context.Context) { v = h.wait(ctx, changed, freed, again) })
+	ctx, done := s.watch()
+	v = h.wait(ctx, changed, freed, again)
+	done()
 	var why cause
 	var reason string
 	switch v {

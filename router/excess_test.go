@@ -11,9 +11,8 @@ import (
 )
 
 // excess is a target that answers "/excess" with more than belongs to its answer, all
-// of which is there when said is told, and anything else with "fine". What is too much
-// comes when it is told to, or at once.
-func excess(t *testing.T, answer func() (first, then string), when <-chan struct{}) (to Target, said chan struct{}) {
+// of which is there when said is told, and anything else with "fine".
+func excess(t *testing.T, answer func() (first, then string)) (to Target, said chan struct{}) {
 	t.Helper()
 	said = make(chan struct{}, 1)
 	return speaking(t, "1", func(conn net.Conn) {
@@ -28,9 +27,6 @@ func excess(t *testing.T, answer func() (first, then string), when <-chan struct
 			}
 			first, then := answer()
 			_, _ = io.WriteString(conn, first)
-			if when != nil {
-				<-when
-			}
 			_, _ = io.WriteString(conn, then)
 			said <- struct{}{}
 		}
@@ -56,7 +52,7 @@ func TestWhatATargetSendsTooMuchIsNoAnswerToTheNextRequest(t *testing.T) {
 		{"more than the kernel moves in steps", "GET", long(10 * spliceStep)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			to, said := excess(t, func() (string, string) { return c.first, other }, nil)
+			to, said := excess(t, func() (string, string) { return c.first, other })
 			s := serve(t, Options{})
 			s.set(t, one(to))
 			for range 10 {

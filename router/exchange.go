@@ -118,8 +118,8 @@ func (x *exchange) passes(w http.ResponseWriter) bool {
 	return true
 }
 
-// during waits with the request's own context, which net/http ends.
-func (x *exchange) during(wait func(context.Context)) { wait(x.request.Context()) }
+// watch gives the request's own context, which net/http ends.
+func (x *exchange) watch() (context.Context, func()) { return x.request.Context(), func() {} }
 
 // attempt sends the request to the target, which it releases.
 func (x *exchange) attempt(t *target) (over bool) {

@@ -271,7 +271,7 @@ func (r releaser) attempt(t *target) bool {
 	return true
 }
 func (r releaser) fail(_ cause, _ int, reason string) { r.Error(reason) }
-func (r releaser) during(wait func(context.Context))  { wait(context.Background()) }
+func (r releaser) watch() (context.Context, func())   { return context.Background(), func() {} }
 
 func TestATargetIsCheckedByGRPCsOwnHealthService(t *testing.T) {
 	target, states := grpcBackend(t)

@@ -133,10 +133,11 @@ func (c *client) attempt(t *target) (over bool) {
 	if !c.body.gather(c) {
 		return true
 	}
-	for {
-		u, err := t.connect(c.fiber, c.loop(), c.now, !c.again)
+	for connect := t.connect; ; connect = t.dial {
+		u, err := connect(c)
 		if err != nil {
-			return c.without(t, notConnected, err, c.again)
+			c.now = c.router.clock()
+			return c.unanswered(c, t, notConnected, err, c.again)
 		}
 		err = c.send(u)
 		if err == nil {
@@ -150,21 +151,13 @@ func (c *client) attempt(t *target) (over bool) {
 		c.now = c.router.clock()
 		why := c.whyUnanswered(err)
 		if why == broken && u.reused && nothing && c.again && closedByPeer(err) {
-			continue // the target had closed it: it never saw the request
+			continue // the target had closed it, and most likely never saw the request
 		}
 		if why == badBody {
 			err = c.body.failure(c)
 		}
-		return c.without(t, why, err, c.again && !c.replied)
+		return c.unanswered(c, t, why, err, c.again && !c.replied)
 	}
-}
-
-// without goes on without an answer of the target.
-func (c *client) without(t *target, why failure, err error, repeatable bool) (over bool) {
-	// What speaks against a target is logged, in the service's lock.
-	c.fiber.Off(func() { over = c.unanswered(c, t, why, err, repeatable) })
-	c.now = c.router.clock()
-	return over
 }
 
 // send sends the request and reads the head of its answer.

@@ -55,7 +55,7 @@ func (r *Router) greet(conn net.Conn, config *tls.Config) {
 		r.full.give(secure)
 		return
 	}
-	r.serveConn(nil, secure)
+	r.serveConn(secure)
 }
 
 // errHeard ends the reading of a client's hello, which is all that is wanted.

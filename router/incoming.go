@@ -142,12 +142,13 @@ func (b *incoming) end(c *client) {
 // stop ends the sending; the target's connection must be closed, or the body
 // sent.
 func (b *incoming) stop(c *client) {
-	if !b.sent.Load() {
-		b.cut.Store(true)
-		_ = c.conn.SetReadDeadline(past)
+	if b.sent.Load() {
+		<-b.ended
+		return
 	}
-	c.fiber.Off(func() { <-b.ended })
-	c.bind(c.fiber)
+	b.cut.Store(true)
+	_ = c.conn.SetReadDeadline(past)
+	<-b.ended
 }
 
 // failure is what is wrong with the client's side of a body that streams.
@@ -160,18 +161,16 @@ func (b *incoming) failure(c *client) error {
 }
 
 // settled tells whether the body is sent to its end, or is within a short time.
-func (b *incoming) settled(c *client) bool {
+func (b *incoming) settled() bool {
 	if b.ended == nil || b.sent.Load() {
 		return true
 	}
 	grace := time.NewTimer(uploadGrace)
 	defer grace.Stop()
-	c.fiber.Off(func() {
-		select {
-		case <-b.ended:
-		case <-grace.C:
-		}
-	})
+	select {
+	case <-b.ended:
+	case <-grace.C:
+	}
 	return b.sent.Load()
 }
 
@@ -181,9 +180,6 @@ func (b *incoming) upload(c *client, u *upstream) {
 	c.path = strings.Clone(c.path)
 	c.used(c.head)
 	b.ended = make(chan struct{})
-	// What the sending waits for is a goroutine's, until its end.
-	c.bindTo(nil, c.fiber)
-	u.bindTo(c.fiber, nil)
 	go func() {
 		defer close(b.ended)
 		err := u.write(c.out, nil)
@@ -233,7 +229,7 @@ func (b *incoming) copy(c *client, u *upstream) error {
 		if left == 0 {
 			return nil
 		}
-		if left >= spliceFrom && c.moves(&u.socket) {
+		if left >= spliceFrom && c.tcp() != nil && u.tcp() != nil {
 			c.readBy.Store(c.router.clock() + int64(c.router.options.BodyTimeout))
 			n, mine, err := c.move(&u.socket, min(left, spliceStep), &b.cut)
 			if left -= n; err != nil && mine {

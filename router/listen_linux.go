@@ -25,7 +25,7 @@ func Listen(address string, more ...func(fd uintptr) error) (net.Listener, error
 		})
 		return errors.Join(err, failed)
 	}
-	return looping(config.Listen(context.Background(), "tcp", address))
+	return config.Listen(context.Background(), "tcp", address)
 }
 
 // Inherit is the listener of a socket that another process has opened by Listen, and
@@ -43,12 +43,11 @@ func Inherit(file *os.File) (net.Listener, error) {
 			(*net.ListenConfig)(unsafe.Pointer(config.UnsafeAddr())).KeepAlive = -1
 		}
 	}
-	return looping(l, nil)
+	return l, nil
 }
 
 func probe(fd int) error {
 	return errors.Join(
-		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1),
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1),
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, probeAfter),
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, probeEvery),

@@ -2,11 +2,8 @@ package router
 
 import (
 	"net"
-	"sync"
 	"syscall"
 	"testing"
-
-	"plimsoll/router/loop"
 )
 
 func TestAConnectionIsProbedAsItsListenerIs(t *testing.T) {
@@ -22,7 +19,7 @@ func TestAConnectionIsProbedAsItsListenerIs(t *testing.T) {
 		t.Errorf("what else was to be done to the socket was done %d times", bound)
 	}
 	probedAs(t, "as they are", l, probeAfter)
-	file, err := l.(*listener).File()
+	file, err := l.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,28 +71,6 @@ func probedAs(t *testing.T, what string, l net.Listener, idle int) {
 		})
 		if err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-func TestAListenerThatIsClosedWhileItIsAboutToBeServedTakesNoMore(t *testing.T) {
-	for range 300 {
-		l, err := Listen("127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var both sync.WaitGroup
-		both.Go(func() {
-			err := l.(*listener).serve(func(_ *loop.Fiber, conn *loop.Conn) { conn.Close() }, func(err error) { t.Error(err) })
-			if err != nil {
-				t.Error(err)
-			}
-		})
-		both.Go(func() { l.Close() })
-		both.Wait()
-		if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
-			conn.Close()
-			t.Fatal("it still takes connections")
 		}
 	}
 }

@@ -23,9 +23,9 @@ func Listen(address string, more ...func(fd uintptr) error) (net.Listener, error
 		})
 		return errors.Join(err, failed)
 	}
-	return looping(config.Listen(context.Background(), "tcp", address))
+	return config.Listen(context.Background(), "tcp", address)
 }
 
 // Inherit is the listener of a socket that another process has opened by Listen, and
 // handed over.
-func Inherit(file *os.File) (net.Listener, error) { return looping(net.FileListener(file)) }
+func Inherit(file *os.File) (net.Listener, error) { return net.FileListener(file) }

@@ -75,7 +75,7 @@ func (c *client) relay(u *upstream) {
 		return
 	}
 	// What a target sends beyond its answer belongs to no request.
-	if keep = keep && u.from == u.to && c.body.settled(c); keep {
+	if keep = keep && u.from == u.to && c.body.settled(); keep {
 		// A read that filled the buffer may have left something.
 		u.doubtful = u.doubtful || u.to == len(u.in)
 		u.drop()
@@ -95,7 +95,7 @@ func (c *client) broke(u *upstream, err error) {
 		return
 	}
 	why := brokenOff(err)
-	c.fiber.Off(func() { u.target.failed(err, why) }) // which is logged, in the service's lock
+	u.target.failed(err, why)
 	c.cause, c.answering = why, nil
 	if c.status = http.StatusBadGateway; !c.replied {
 		c.reuse = true
@@ -185,7 +185,7 @@ func (c *client) relayLength(u *upstream, left int64) error {
 			return nil
 		}
 		u.from, u.to = 0, 0
-		if left >= spliceFrom && u.moves(&c.socket) {
+		if left >= spliceFrom && c.tcp() != nil && u.tcp() != nil {
 			n, err := c.moveAnswer(u, min(left, spliceStep))
 			if left -= n; err != nil {
 				return err

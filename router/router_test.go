@@ -16,11 +16,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("plimsoll/router/loop.(*Loop).run"),
-		goleak.IgnoreAnyFunction("plimsoll/router/loop.(*Fiber).rest"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // served is a router on a port of the loopback, with clients for it.
 type served struct {
@@ -31,7 +27,7 @@ type served struct {
 
 func serve(t *testing.T, o Options) *served {
 	t.Helper()
-	l, err := Listen("127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"plimsoll/router/h1"
-	"plimsoll/router/loop"
 )
 
 // Time-outs and bounds of the router's server.
@@ -62,12 +61,7 @@ func (r *Router) fullServer() *http.Server {
 // Serve serves the router on l until Shutdown or Close, and then returns nil.
 // It closes l. It may be called for several listeners.
 func (r *Router) Serve(l net.Listener) error {
-	if l, ok := l.(*listener); ok && len(r.options.ProxyFrom) == 0 {
-		if err := r.acceptOnLoops(l); !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-	}
-	return r.accept(r.behindProxy(l), func(conn net.Conn) { r.serveConn(nil, conn) })
+	return r.accept(r.behindProxy(l), r.serveConn)
 }
 
 // ServeTLS is Serve for a listener of connections with TLS: as Options.TLS says,
@@ -97,37 +91,14 @@ func (r *Router) accept(l net.Listener, serve func(net.Conn)) error {
 			}
 			return err
 		}
-		r.arrived()
+		r.socketsMu.Lock()
+		r.live++
+		r.socketsMu.Unlock()
 		go func() {
 			defer r.departed()
 			serve(conn)
 		}()
 	}
-}
-
-// acceptOnLoops has each connection of l served by a fiber of its own. The error is
-// errors.ErrUnsupported where that is not possible.
-func (r *Router) acceptOnLoops(l *listener) error {
-	if err := r.startServing(l); err != nil {
-		return errors.Join(err, l.Close())
-	}
-	defer r.accepting.Done()
-	err := l.serve(func(f *loop.Fiber, conn *loop.Conn) {
-		r.arrived()
-		defer r.departed()
-		r.serveConn(f, conn)
-	}, func(err error) { r.log.Warn("router: a connection was not taken", "error", err) })
-	if err == nil || errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return errors.Join(err, l.Close())
-}
-
-// arrived counts a connection.
-func (r *Router) arrived() {
-	r.socketsMu.Lock()
-	defer r.socketsMu.Unlock()
-	r.live++
 }
 
 // departed counts that a connection has ended, or has become net/http's.

@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
-
-	"plimsoll/router/loop"
 )
 
 // Sizes of the buffers that sockets read into. A connection holds one only
@@ -39,13 +37,11 @@ var past = time.Unix(1, 0)
 // Its time-outs are two times on the router's clock, which the router's sweep
 // looks at: setting a timer at each read would cost more than the read.
 type socket struct {
-	conn   net.Conn
-	raw    syscall.RawConn // nil: conn is read and written as it is
-	looped *loop.Conn      // conn, if it is one of a loop
-	fiber  *loop.Fiber     // whose the socket is; nil: a goroutine's
-	under  syscall.RawConn // the connection below TLS, or raw; nil if there is none
-	owner  *Router
-	size   int // of a new buffer
+	conn  net.Conn
+	raw   syscall.RawConn // nil: conn is read and written as it is
+	under syscall.RawConn // the connection below TLS, or raw; nil if there is none
+	owner *Router
+	size  int // of a new buffer
 
 	// readBy and writeBy are when, on the router's clock, a read or a write
 	// must have gone on; 0 for no bound.
@@ -81,7 +77,6 @@ func (s *socket) open(r *Router, conn net.Conn, size int) {
 			}
 		}
 	}
-	s.looped, _ = conn.(*loop.Conn)
 	if c, ok := below(conn).(syscall.Conn); ok && s.raw == nil {
 		if raw, err := c.SyscallConn(); err == nil {
 			s.under = raw
@@ -96,36 +91,10 @@ func (s *socket) close() {
 	s.conn.Close()
 }
 
-// loop is the connection's; nil: it has none.
-func (s *socket) loop() *loop.Loop {
-	if s.looped == nil {
-		return nil
-	}
-	return s.looped.Loop()
-}
-
-// bind makes the socket a fiber's; nil: a goroutine's.
-func (s *socket) bind(f *loop.Fiber) { s.bindTo(f, f) }
-
-// bindTo makes its directions two fibers'.
-func (s *socket) bindTo(reader, writer *loop.Fiber) {
-	if s.looped != nil {
-		s.looped.Bind(reader, writer)
-	}
-}
-
-// heard tells whether something has come on a socket that was read to its end, or may
-// have. It is not known of all sockets.
-func (s *socket) heard() bool { return s.looped != nil && !s.looped.Quiet() }
-
-// moves tells whether the kernel can move bytes from here to another connection.
-func (s *socket) moves(to *socket) bool {
-	if s.looped != nil {
-		return to.looped != nil
-	}
-	_, mine := s.conn.(*net.TCPConn)
-	_, others := to.conn.(*net.TCPConn)
-	return mine && others
+// tcp is the connection if the kernel can move bytes between it and another.
+func (s *socket) tcp() *net.TCPConn {
+	conn, _ := s.conn.(*net.TCPConn)
+	return conn
 }
 
 // forget gives up the socket and its buffer, and leaves the connection open.
@@ -274,9 +243,6 @@ func (s *socket) readNow(fd uintptr) bool {
 	if len(s.before[0]) > 0 {
 		return !s.writeBefore(fd)
 	}
-	if s.looped != nil && s.looped.Quiet() {
-		return false
-	}
 	had := s.in != nil
 	s.needBuffer()
 	for {
@@ -286,9 +252,6 @@ func (s *socket) readNow(fd uintptr) bool {
 		switch errno {
 		case 0:
 			s.got, s.gotError = int(n), 0
-			if s.looped != nil {
-				s.looped.Took(int(n) < len(p))
-			}
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
@@ -409,11 +372,7 @@ func (s *socket) writePlain(head, body []byte) error {
 // TCP. mine tells that it is this side, which is read, that an error came from.
 func (s *socket) move(to *socket, size int64, stop *atomic.Bool) (n int64, mine bool, err error) {
 	to.writeBy.Store(s.owner.clock() + s.stall)
-	if s.looped != nil {
-		n, err = loop.Splice(to.looped, s.looped, size)
-	} else {
-		n, err = io.CopyN(to.conn, s.conn, size)
-	}
+	n, err = io.CopyN(to.tcp(), s.tcp(), size)
 	to.writeBy.Store(0)
 	switch {
 	case err == nil:

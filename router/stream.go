@@ -241,9 +241,9 @@ func (s *stream) fail(why cause, code int, reason string) {
 	s.logFailure(code, "TCP", strconv.Itoa(s.route.TCP), reason)
 }
 
-// during waits with the router's own context: nothing is read of a connection before
+// watch gives the router's own context: nothing is read of a connection before
 // it has a target, and so its end is not seen.
-func (s *stream) during(wait func(context.Context)) { wait(s.router.ctx) }
+func (s *stream) watch() (context.Context, func()) { return s.router.ctx, func() {} }
 
 // connect dials a target and says what it is to be told before the first byte.
 func (r *Router) connect(t *target, client net.Conn, route *route) (net.Conn, error) {

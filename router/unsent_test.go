@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -130,5 +132,47 @@ func TestWhereNoTargetsCertificateIsRightTheClientIsToldSoAtOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARequestIsSentOnceMoreAtTheMostWhereKeptConnectionsEnd(t *testing.T) {
+	const many = 6
+	var came, heard atomic.Int64
+	all := make(chan struct{})
+	to := speaking(t, "1", func(conn net.Conn) {
+		reader := bufio.NewReader(conn)
+		for first := true; ; first = false {
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			switch {
+			case request.URL.Path == "/together":
+				if came.Add(1) == many {
+					close(all)
+				}
+				<-all // so that there are as many connections
+			case request.URL.Path == "/once":
+				if heard.Add(1); !first {
+					_ = conn.(*net.TCPConn).SetLinger(0)
+					return
+				}
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	})
+	s := serve(t, Options{Health: Health{Interval: time.Hour}})
+	s.set(t, one(to))
+	s.healthy(t, "web", 1)
+	var together sync.WaitGroup
+	for range many {
+		together.Go(func() { s.get(t, "/together") })
+	}
+	together.Wait()
+	if code, text := s.get(t, "/once"); code != http.StatusOK || text != "ok" {
+		t.Errorf("%d %q", code, text)
+	}
+	if n := heard.Load(); n > 2 {
+		t.Errorf("it was sent %d times", n)
 	}
 }

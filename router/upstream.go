@@ -1,13 +1,10 @@
 package router
 
 import (
-	"net"
-	"slices"
 	"sync"
 	"time"
 
 	"plimsoll/router/h1"
-	"plimsoll/router/loop"
 )
 
 const (
@@ -43,28 +40,17 @@ type kept struct {
 	closed bool // the target takes no more
 }
 
-// take gives the connection that was used last, of those of the same loop if there is
-// one, or at least of a loop: a fiber cannot wait for one that is Go's own, and a
-// goroutine has no reason to take another. Nil without one.
-func (k *kept) take(on *loop.Loop) *upstream {
+// take gives the connection that was used last; nil without one.
+func (k *kept) take() *upstream {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	best := -1
-	for i := len(k.unused) - 1; i >= 0; i-- {
-		l := k.unused[i].loop()
-		if l == on {
-			best = i
-			break
-		}
-		if best < 0 && l != nil && on != nil {
-			best = i
-		}
-	}
-	if best < 0 {
+	n := len(k.unused)
+	if n == 0 {
 		return nil
 	}
-	u := k.unused[best]
-	k.unused = slices.Delete(k.unused, best, best+1)
+	u := k.unused[n-1]
+	k.unused[n-1] = nil
+	k.unused = k.unused[:n-1]
 	return u
 }
 
@@ -113,20 +99,16 @@ func (k *kept) close() {
 	}
 }
 
-// connect gives a connection to the target for a fiber, or for a goroutine: one that
-// was kept, or a new one. careful asks for a look at a kept one, because the request
-// cannot be sent twice.
-func (t *target) connect(fiber *loop.Fiber, on *loop.Loop, now int64, careful bool) (*upstream, error) {
+// connect gives a connection to the target: one that was kept, or a new one.
+// Where the request cannot be sent twice, a kept one is looked at first.
+func (t *target) connect(c *client) (*upstream, error) {
 	for {
-		u := t.kept.take(on)
+		u := t.kept.take()
 		if u == nil {
-			return t.dial(fiber, on)
+			return t.dial(c)
 		}
-		idle := now - u.since
-		// Another loop may not have heard yet of what has come on a connection of its own.
-		look := careful || u.doubtful || u.loop() != on || u.heard()
-		if idle < int64(freshFor) && !look || idle < int64(keepFor) && !u.stale() {
-			u.bind(fiber)
+		idle := c.now - u.since
+		if idle < int64(freshFor) && c.again && !u.doubtful || idle < int64(keepFor) && !u.stale() {
 			return u, nil
 		}
 		u.close()
@@ -134,21 +116,13 @@ func (t *target) connect(fiber *loop.Fiber, on *loop.Loop, now int64, careful bo
 }
 
 // dial makes a new connection to the target.
-func (t *target) dial(fiber *loop.Fiber, on *loop.Loop) (*upstream, error) {
+func (t *target) dial(*client) (*upstream, error) {
 	r := t.service.router
-	var conn net.Conn
-	var err error
-	fiber.Off(func() { conn, err = r.dialer.DialContext(r.ctx, "tcp", t.Address) })
+	conn, err := r.dialer.DialContext(r.ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok && on != nil {
-		if conn, err = loop.Adopt(tcp, on); err != nil {
-			return nil, err
-		}
-	}
 	u := &upstream{target: t}
 	u.open(r, conn, bodyBuffer)
-	u.bind(fiber)
 	return u, nil
 }
