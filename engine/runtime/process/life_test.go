@@ -572,6 +572,33 @@ func TestAProcessThatListensElsewhereIsReboundAndNoOtherIs(t *testing.T) {
 	b.next(runtime.Exited)
 }
 
+func TestATaskThatListensElsewhereIsFoundBesideAStrangerByTheNextEngineToo(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := listenOn(t, "127.0.0.1")
+	spec := task("beside", runtime.Container{
+		Command: []string{exe}, Env: map[string]string{helperVariable: "listen", "LISTEN": "127.0.0.3"},
+		Ports: []runtime.Port{{ContainerPort: 80, HostPort: stranger.port}},
+	})
+	b := newBench(t, process.Options{})
+	b.Start(spec)
+	b.next(runtime.Started)
+	if got := b.next(runtime.Rebound).Bindings[0].Address; got != "127.0.0.3" {
+		t.Errorf("found on %s", got)
+	}
+	b.Close()
+	next := newBench(t, process.Options{Dir: b.dir})
+	if err := next.Adopt(t.Context(), []runtime.Spec{spec}); err != nil {
+		t.Fatal(err)
+	}
+	next.next(runtime.Started)
+	if got := next.next(runtime.Rebound).Bindings[0].Address; got != "127.0.0.3" {
+		t.Errorf("found by the next engine on %s", got)
+	}
+}
+
 func TestClosingLeavesNoGoroutineAndNoEventBehind(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()

@@ -97,13 +97,6 @@ func (p *Ports) adopt(address string, port int) {
 	}
 }
 
-// shared tells whether the port was given out on several addresses.
-func (p *Ports) shared(port int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.inUse[port]) > 1
-}
-
 func (p *Ports) release(address string, port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

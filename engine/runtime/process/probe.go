@@ -1,12 +1,7 @@
 package process
 
 import (
-	"bufio"
-	"encoding/hex"
 	"net/netip"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +18,8 @@ const (
 
 // prober finds out on which address started tasks really listen. It reads the
 // kernel's list of listeners, once for all tasks: no task sees a connection
-// that nobody made.
+// that nobody made. A listener counts if a process of the task has it: another
+// program may listen on the same port, of this address or another.
 type prober struct {
 	r *Runtime
 
@@ -34,7 +30,8 @@ type prober struct {
 	wake    chan struct{}
 }
 
-// probe is what is awaited of one task.
+// probe is what is awaited of one task. Once it is pending, it is the prober's
+// goroutine's.
 type probe struct {
 	bindings []runtime.Binding
 	open     map[int]bool // indexes of bindings that nobody listens on yet
@@ -111,9 +108,9 @@ func (p *prober) look(now time.Time) (next time.Time, more bool) {
 	}
 	p.mu.Unlock()
 	if len(due) > 0 {
-		listeners := listeners()
+		all := listeners()
 		for _, t := range due {
-			p.compare(t, listeners, now)
+			p.compare(t, all, now)
 		}
 	}
 	p.mu.Lock()
@@ -128,16 +125,43 @@ func (p *prober) look(now time.Time) (next time.Time, more bool) {
 }
 
 // compare checks one task against the listeners.
-func (p *prober) compare(t *task, listeners map[int][]netip.Addr, now time.Time) {
+func (p *prober) compare(t *task, all map[int][]listener, now time.Time) {
 	p.mu.Lock()
 	w := p.pending[t]
+	p.mu.Unlock()
 	if w == nil {
-		p.mu.Unlock()
 		return
 	}
+	w.settle(all, t.owned)
+	p.mu.Lock()
+	w.pause = min(2*w.pause, probeLast)
+	w.next = now.Add(w.pause)
+	done := len(w.open) == 0 || now.Sub(w.since) > probeFor
+	if done {
+		delete(p.pending, t)
+	}
+	p.mu.Unlock()
+	if done && w.rebound {
+		t.tell(runtime.Event{Kind: runtime.Rebound, Bindings: w.bindings})
+	}
+}
+
+// settle corrects the bindings that somebody listens on by what is the task's
+// own. Whose the sockets are is asked only when there are any.
+func (w *probe) settle(all map[int][]listener, owned func(sockets map[uint64]bool) (own map[uint64]bool, blind bool)) {
+	sockets := map[uint64]bool{}
+	for i := range w.open {
+		for _, l := range all[w.bindings[i].HostPort] {
+			sockets[l.socket] = true
+		}
+	}
+	if len(sockets) == 0 {
+		return
+	}
+	own, blind := owned(sockets)
 	for i := range w.open {
 		b := &w.bindings[i]
-		at, ok := reachable(b.Address, listeners[b.HostPort], p.r.ports.shared(b.HostPort))
+		at, ok := reachable(b.Address, all[b.HostPort], own, blind)
 		if !ok {
 			continue
 		}
@@ -146,78 +170,33 @@ func (p *prober) compare(t *task, listeners map[int][]netip.Addr, now time.Time)
 			b.Address, w.rebound = at, true
 		}
 	}
-	w.pause = min(2*w.pause, probeLast)
-	w.next = now.Add(w.pause)
-	done := len(w.open) == 0 || now.Sub(w.since) > probeFor
-	if done {
-		delete(p.pending, t)
-	}
-	bindings, rebound := w.bindings, w.rebound
-	p.mu.Unlock()
-	if done && rebound {
-		t.tell(runtime.Event{Kind: runtime.Rebound, Bindings: bindings})
-	}
 }
 
-// reachable gives the address by which one of the listeners of a port is
-// reached: the one that was asked for, if it can be. A fixed port that tasks
-// of several hosts share tells nothing about whose a listener elsewhere is.
-func reachable(want string, listeners []netip.Addr, shared bool) (at string, ok bool) {
+// reachable gives the address by which a task is reached on a port, going by
+// those of the port's listeners that are its own: the address that was asked
+// for, if it can be. Blind says that not all processes of the task could be
+// looked at. Whose a listener is remains unknown then, so that one where it was
+// asked for counts; one elsewhere never does, for it may be a stranger's.
+func reachable(want string, listeners []listener, own map[uint64]bool, blind bool) (at string, ok bool) {
 	asked, err := netip.ParseAddr(want)
-	for _, a := range listeners {
-		if a.IsUnspecified() || err == nil && a == asked {
+	for _, l := range listeners {
+		if !own[l.socket] {
+			continue
+		}
+		if l.addr.IsUnspecified() || err == nil && l.addr == asked {
+			return want, true
+		}
+		if !ok {
+			at, ok = l.addr.String(), true
+		}
+	}
+	if ok || !blind {
+		return at, ok
+	}
+	for _, l := range listeners {
+		if l.addr.IsUnspecified() || err == nil && l.addr == asked {
 			return want, true
 		}
 	}
-	if len(listeners) == 0 || shared {
-		return "", false
-	}
-	return listeners[0].String(), true
-}
-
-// listeners gives, by port, the addresses that somebody listens on.
-func listeners() map[int][]netip.Addr {
-	found := map[int][]netip.Addr{}
-	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		readListeners(path, found)
-	}
-	return found
-}
-
-// readListeners reads one table of the kernel's. It lists listeners before
-// connections, so the thousands of a busy router are not read.
-func readListeners(path string, found map[int][]netip.Addr) {
-	f, err := os.Open(path)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(bufio.NewReaderSize(f, 16<<10))
-	lines.Scan() // the heading
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || fields[3] != "0A" {
-			return
-		}
-		host, port, ok := strings.Cut(fields[1], ":")
-		n, err := strconv.ParseUint(port, 16, 16)
-		addr, good := kernelAddr(host)
-		if ok && err == nil && good {
-			found[int(n)] = append(found[int(n)], addr)
-		}
-	}
-}
-
-// kernelAddr reads an address as the kernel prints it: words of four bytes in
-// the machine's own order, which is little-endian wherever this runs.
-func kernelAddr(s string) (netip.Addr, bool) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b)%4 != 0 {
-		return netip.Addr{}, false
-	}
-	for i := 0; i < len(b); i += 4 {
-		b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]
-	}
-	addr, ok := netip.AddrFromSlice(b)
-	return addr.Unmap(), ok
+	return "", false
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +75,9 @@ func measureProcesses(u *runtime.Usage, pid int, groups []shim.Cgroup, i int) {
 		}
 	}
 	if len(pids) == 0 {
-		descend(pid, pids)
+		for p := range family(pid) {
+			pids[p] = true
+		}
 	}
 	u.PIDs = len(pids)
 	needCPU, needMemory := u.CPU == 0, u.Memory == 0
@@ -87,32 +88,6 @@ func measureProcesses(u *runtime.Usage, pid int, groups []shim.Cgroup, i int) {
 		}
 		if needMemory {
 			u.Memory += memory
-		}
-	}
-}
-
-// descend adds a process and what it has started to the set.
-func descend(pid int, to map[int]bool) {
-	if to[pid] {
-		return
-	}
-	if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); err != nil {
-		return
-	}
-	to[pid] = true
-	lists, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
-	if err != nil {
-		return
-	}
-	for _, list := range lists {
-		text, err := os.ReadFile(list)
-		if err != nil {
-			continue // it has just ended
-		}
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				descend(child, to)
-			}
 		}
 	}
 }

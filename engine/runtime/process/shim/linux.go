@@ -107,7 +107,7 @@ func sweep() {
 	for {
 		// A child's pid is its own until it is reaped, and only this
 		// goroutine reaps.
-		for _, pid := range children() {
+		for _, pid := range Children(os.Getpid()) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 		if _, err := wait4(-1, nil, 0); err == syscall.ECHILD {
@@ -116,31 +116,31 @@ func sweep() {
 	}
 }
 
-// children gives the pids of the direct children.
-func children() []int {
-	threads, err := os.ReadDir("/proc/self/task")
+// Children gives the pids of the direct children of a process.
+func Children(parent int) []int {
+	dir := "/proc/" + strconv.Itoa(parent) + "/task/"
+	threads, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var pids []int
 	for _, t := range threads {
-		data, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
+		data, err := os.ReadFile(dir + t.Name() + "/children")
 		if errors.Is(err, os.ErrNotExist) {
-			if _, gone := os.Stat("/proc/self/task/" + t.Name()); gone != nil {
+			if _, gone := os.Stat(dir + t.Name()); gone != nil {
 				continue
 			}
-			return childrenByScan() // a kernel without CONFIG_PROC_CHILDREN
+			return childrenByScan(parent) // a kernel without CONFIG_PROC_CHILDREN
 		}
 		pids = appendNumbers(pids, data)
 	}
 	return pids
 }
 
-func childrenByScan() []int {
+func childrenByScan(parent int) []int {
 	var pids []int
-	self := os.Getpid()
 	for _, pid := range Processes() {
-		if st, err := ReadStat(pid); err == nil && st.Parent == self {
+		if st, err := ReadStat(pid); err == nil && st.Parent == parent {
 			pids = append(pids, pid)
 		}
 	}

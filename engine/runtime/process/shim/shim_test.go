@@ -169,7 +169,7 @@ func TestChildrenAreTheSameByEitherWay(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	}()
-	for name, got := range map[string][]int{"list": children(), "scan": childrenByScan()} {
+	for name, got := range map[string][]int{"list": Children(os.Getpid()), "scan": childrenByScan(os.Getpid())} {
 		if !slices.Contains(got, cmd.Process.Pid) {
 			t.Errorf("%s: %v does not hold %d", name, got, cmd.Process.Pid)
 		}
