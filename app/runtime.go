@@ -75,11 +75,12 @@ func abilitiesOf(name string, allow runtime.Allow) runtime.Abilities {
 	return process.Abilities()
 }
 
-// runtimePorts are the host ports that the worlds of one engine share.
+// runtimePorts are the host ports that the worlds of one engine share. Another
+// engine of the machine, which has another folder, begins with others.
 type runtimePorts struct{ process *process.Ports }
 
-func newRuntimePorts() runtimePorts {
-	return runtimePorts{process: process.NewPorts(process.DefaultFirstPort, process.DefaultLastPort)}
+func newRuntimePorts(state stateDir) runtimePorts {
+	return runtimePorts{process: process.NewPorts(process.DefaultFirstPort, process.DefaultLastPort, string(state))}
 }
 
 // recorded are the image options, with the world's own record of what was pulled.

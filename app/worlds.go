@@ -70,7 +70,7 @@ type worldSlot struct {
 }
 
 func newWorlds(o embeddedOptions, secret []byte, directory *tenants.Directory) *worlds {
-	w := &worlds{o: o, secret: secret, directory: directory, ports: newRuntimePorts()}
+	w := &worlds{o: o, secret: secret, directory: directory, ports: newRuntimePorts(o.state)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net"
 	"strconv"
 	"sync"
@@ -13,16 +14,23 @@ import (
 // not on its address only: a process may listen on all addresses. Runtimes that
 // run side by side on one machine share one.
 type Ports struct {
-	first, last int
+	first, count int
+	begin        int // the first to be given out, counted from first
 
 	mu    sync.Mutex
-	next  int
+	next  int                     // counted from begin, going round
 	inUse map[int]map[string]bool // by port: the addresses
 }
 
-// NewPorts gives out the dynamic ports from first to last, both included.
-func NewPorts(first, last int) *Ports {
-	return &Ports{first: first, last: last, next: first, inUse: map[int]map[string]bool{}}
+// NewPorts gives out the dynamic ports from first to last, both included, going
+// round. The owner's name says with which it begins: a port that was given out
+// is not seen to be taken until its task listens, so that two engines on one
+// machine that began with the same would give out the same.
+func NewPorts(first, last int, owner string) *Ports {
+	count := last - first + 1
+	h := fnv.New64a()
+	h.Write([]byte(owner))
+	return &Ports{first: first, count: count, begin: int(h.Sum64() % uint64(count)), inUse: map[int]map[string]bool{}}
 }
 
 // take gives the bindings of a container. What it has taken before an error
@@ -56,17 +64,15 @@ func (p *Ports) take(address string, c runtime.Container) ([]runtime.Binding, er
 func (p *Ports) free(address string) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for range p.last - p.first + 1 {
-		port := p.next
-		if p.next++; p.next > p.last {
-			p.next = p.first
-		}
+	for range p.count {
+		port := p.first + (p.begin+p.next)%p.count
+		p.next = (p.next + 1) % p.count
 		if len(p.inUse[port]) == 0 && bindable("", port) {
 			p.mark(address, port)
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("no host port from %d to %d is free", p.first, p.last)
+	return 0, fmt.Errorf("no host port from %d to %d is free", p.first, p.first+p.count-1)
 }
 
 func (p *Ports) fixed(address string, port int) error {
@@ -87,13 +93,17 @@ func (p *Ports) mark(address string, port int) {
 	p.inUse[port][address] = true
 }
 
-// adopt notes a port that a task of an earlier engine has.
+// adopt notes a port that a task of an earlier engine has. What was given out
+// before it was so more recently than what comes after it.
 func (p *Ports) adopt(address string, port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mark(address, port)
-	if port >= p.next && port < p.last {
-		p.next = port + 1
+	if port < p.first || port >= p.first+p.count {
+		return
+	}
+	if i := (port - p.first - p.begin + p.count) % p.count; i >= p.next && i < p.count-1 {
+		p.next = i + 1
 	}
 }
 

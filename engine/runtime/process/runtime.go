@@ -58,7 +58,7 @@ type Options struct {
 	// engine runs as root: a name, "uid" or "uid:gid". Empty: nobody.
 	DefaultUser string
 	// FirstPort and LastPort are the range of the dynamic host ports, both
-	// included. 0: the defaults.
+	// included. 0: the defaults. With which of them it begins is by Dir.
 	FirstPort, LastPort int
 	// Ports are those of the runtimes that run beside this one, whose range
 	// counts then; nil: this one is alone.
@@ -124,7 +124,7 @@ func New(o Options, sink runtime.Sink) (*Runtime, error) {
 		ports: o.Ports, tasks: map[string]*task{}, starts: runtime.NewQueue(o.Starts),
 	}
 	if r.ports == nil {
-		r.ports = NewPorts(o.FirstPort, o.LastPort)
+		r.ports = NewPorts(o.FirstPort, o.LastPort, o.Dir)
 	}
 	if r.root {
 		if r.user, err = lookupUser(o.DefaultUser); err != nil {
