@@ -3,7 +3,6 @@ package app_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,29 +11,12 @@ import (
 	"time"
 )
 
-// TestATaskThatGivesItsName is no test but the task of the one below. It takes a
-// second to listen, as many do.
-func TestATaskThatGivesItsName(t *testing.T) {
-	name := os.Getenv("NAMED_TASK")
-	if name == "" {
-		t.Skip("it is the task of another test")
-	}
-	time.Sleep(time.Second)
-	on := os.Getenv("HOST")
-	if elsewhere := os.Getenv("NAMED_TASK_ON"); elsewhere != "" {
-		on = elsewhere
-	}
-	t.Fatal(http.ListenAndServe(net.JoinHostPort(on, os.Getenv("PORT")), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, name)
-	})))
-}
-
 const namedShop = `
 name: %[2]s
 services:
   web:
-    command: [%[1]q, "-test.run=^TestATaskThatGivesItsName$"]
-    environment: {NAMED_TASK: %[2]q, NAMED_TASK_ON: %[3]q}
+    command: [%[1]q]
+    environment: {PLIMSOLL_TEST_NAME: %[2]q, PLIMSOLL_TEST_ON: %[3]q}
     ports: ["8080"]
     deploy: {resources: {reservations: {cpus: "0.1", memory: 64M}}}
     x-plimsoll: {priority: 1, min: 4, max: 4, route: {host: web.localhost, path: /}}

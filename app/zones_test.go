@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ const (
 	insideVariable = "PLIMSOLL_TEST_INSIDE" // in a network namespace of its own
 	hostVariable   = "PLIMSOLL_TEST_HOST"   // as the tasks of a host, with their ports
 	rudeVariable   = "PLIMSOLL_TEST_RUDE"   // as a task that drops all at SIGTERM
+	nameVariable   = "PLIMSOLL_TEST_NAME"   // as a task that gives its name, on the address of the next
+	onVariable     = "PLIMSOLL_TEST_ON"     // empty: on its own
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +42,14 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(rudeVariable) != "" {
 		fmt.Fprintln(os.Stderr, http.ListenAndServe(net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), http.HandlerFunc(answerSlowly)))
+		os.Exit(1)
+	}
+	if name := os.Getenv(nameVariable); name != "" {
+		time.Sleep(time.Second) // as many take until they listen
+		on := net.JoinHostPort(cmp.Or(os.Getenv(onVariable), os.Getenv("HOST")), os.Getenv("PORT"))
+		fmt.Fprintln(os.Stderr, http.ListenAndServe(on, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, name)
+		})))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())

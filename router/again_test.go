@@ -27,38 +27,23 @@ import (
 // for; all others are answered with their body.
 func framing(t *testing.T, first func(f *http2.Framer, stream uint32, piece func() string)) Target {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	var streams atomic.Int64
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
+	return speaking(t, "1", func(conn net.Conn) {
+		play(conn, func(f *http2.Framer, stream uint32, piece func() string) {
+			if streams.Add(1) == 1 {
+				first(f, stream, piece)
 				return
 			}
-			go func() {
-				defer conn.Close()
-				play(conn, func(f *http2.Framer, stream uint32, piece func() string) {
-					if streams.Add(1) == 1 {
-						first(f, stream, piece)
-						return
-					}
-					var body strings.Builder
-					for text := piece(); text != ""; text = piece() {
-						body.WriteString(text)
-					}
-					var head bytes.Buffer
-					_ = hpack.NewEncoder(&head).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-					_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
-					_ = f.WriteData(stream, true, []byte(body.String()))
-				})
-			}()
-		}
-	}()
-	return Target{ID: "1", Address: l.Addr().String()}
+			var body strings.Builder
+			for text := piece(); text != ""; text = piece() {
+				body.WriteString(text)
+			}
+			var head bytes.Buffer
+			_ = hpack.NewEncoder(&head).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
+			_ = f.WriteData(stream, true, []byte(body.String()))
+		})
+	})
 }
 
 // play answers the streams of one connection, one after the other.

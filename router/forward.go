@@ -133,8 +133,8 @@ func (c *client) attempt(t *target) (over bool) {
 	if !c.body.gather(c) {
 		return true
 	}
-	for connect := t.connect; ; connect = t.dial {
-		u, err := connect(c)
+	for kept := true; ; kept = false {
+		u, err := t.connect(c, kept)
 		if err != nil {
 			c.now = c.router.clock()
 			return c.unanswered(c, t, notConnected, err, c.again)

@@ -71,6 +71,7 @@ type handedConn struct {
 	begun  bool // it is known what its first bytes are
 	http2  bool // its first bytes are HTTP/2's preface
 
+	active   atomic.Bool // a request is under way
 	stopped  atomic.Bool
 	refused  bool
 	left     []byte // of the poison
@@ -99,7 +100,7 @@ func (c *handedConn) Read(p []byte) (int, error) {
 	if c.http2 || c.stopped.Load() {
 		return n, err
 	}
-	if err == io.EOF {
+	if err == io.EOF && c.active.Load() {
 		// net/http takes this for the end of its client, who may have closed only
 		// what it sends. An answer that is on its way gets as much time as elsewhere.
 		time.Sleep(sweepEvery)

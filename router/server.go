@@ -44,7 +44,10 @@ func (r *Router) fullServer() *http.Server {
 		// OPTIONS * is refused like any other target that is no path.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			if c, ok := conn.(*handedConn); ok {
+				c.active.Store(state == http.StateActive)
+			}
 			switch state {
 			case http.StateNew:
 				r.fullOpen.Add(1)

@@ -99,13 +99,16 @@ func (k *kept) close() {
 	}
 }
 
-// connect gives a connection to the target: one that was kept, or a new one.
-// Where the request cannot be sent twice, a kept one is looked at first.
-func (t *target) connect(c *client) (*upstream, error) {
+// connect gives a connection to the target: one that was kept, if that will do, or a
+// new one. Where the request cannot be sent twice, a kept one is looked at first.
+func (t *target) connect(c *client, kept bool) (*upstream, error) {
 	for {
-		u := t.kept.take()
+		var u *upstream
+		if kept {
+			u = t.kept.take()
+		}
 		if u == nil {
-			return t.dial(c)
+			return t.dial()
 		}
 		idle := c.now - u.since
 		if idle < int64(freshFor) && c.again && !u.doubtful || idle < int64(keepFor) && !u.stale() {
@@ -116,7 +119,7 @@ func (t *target) connect(c *client) (*upstream, error) {
 }
 
 // dial makes a new connection to the target.
-func (t *target) dial(*client) (*upstream, error) {
+func (t *target) dial() (*upstream, error) {
 	r := t.service.router
 	conn, err := r.dialer.DialContext(r.ctx, "tcp", t.Address)
 	if err != nil {

@@ -77,18 +77,12 @@ func child(t *testing.T, uid uint32) (parent *task, socket uint64) {
 	}
 	c := exec.Command("/bin/sh", "-c", "sleep 1000 & echo; wait")
 	c.ExtraFiles = []*os.File{f}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	out, err := c.StdoutPipe()
-	if err == nil {
-		err = c.Start()
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		c.Wait()
-	})
+	startGroup(t, c)
 	if _, err := out.Read(make([]byte, 1)); err != nil { // the child is there
 		t.Fatal(err)
 	}

@@ -102,6 +102,19 @@ func (p byHand) rebound() string {
 	}
 }
 
+// startGroup starts a program that ends with the test, with all that it has started.
+func startGroup(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	c.SysProcAttr.Setpgid = true
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+		c.Wait()
+	})
+}
+
 // shellWaits runs a script of a shell, which reads a line before it goes on; $0 is
 // this program, which listens where LISTEN says.
 func shellWaits(t *testing.T, script, listen string, port int, files ...*os.File) (pid int, goOn func()) {
@@ -112,19 +125,13 @@ func shellWaits(t *testing.T, script, listen string, port int, files ...*os.File
 	}
 	c := exec.Command("/bin/sh", "-c", "read go; "+script+" & wait", exe)
 	c.Env = append(os.Environ(), "PLIMSOLL_TEST_HELPER=listen", "LISTEN="+listen, "PORT="+strconv.Itoa(port))
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = &syscall.SysProcAttr{}
 	c.ExtraFiles = files
 	in, err := c.StdinPipe()
-	if err == nil {
-		err = c.Start()
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		c.Wait()
-	})
+	startGroup(t, c)
 	return c.Process.Pid, func() {
 		if _, err := io.WriteString(in, "go\n"); err != nil {
 			t.Fatal(err)
