@@ -198,19 +198,28 @@ func endOf(kinds []string) int {
 // fails, for `plimsoll run` has them leave the routers first.
 func TestScaleInOnAnECSOfOthersFailsNoRequest(t *testing.T) {
 	r := runRude(t, nil)
-	load, end := context.WithCancel(t.Context())
+	r.failsNone(func() {
+		r.bound("ceiling", 1)
+		r.awaitRunning(1)
+	})
+	r.seenOut(3)
+	r.unmarked()
+}
+
+// failsNone has requests sent while something changes, and for a while before and
+// after it, and checks that none of them fails.
+func (r *rudeRun) failsNone(change func()) {
+	r.t.Helper()
+	load, end := context.WithCancel(r.t.Context())
 	wait := r.post(load, 16)
-	time.Sleep(2 * time.Second) // of load before
-	r.bound("ceiling", 1)
-	r.awaitRunning(1)
-	time.Sleep(2 * time.Second) // and after
+	time.Sleep(2 * time.Second)
+	change()
+	time.Sleep(2 * time.Second)
 	end()
 	wait()
 	if len(r.failed) > 0 {
-		t.Errorf("%d of %d requests failed: %q", len(r.failed), r.sent, r.failed[:min(5, len(r.failed))])
+		r.t.Errorf("%d of %d requests failed: %q", len(r.failed), r.sent, r.failed[:min(5, len(r.failed))])
 	}
-	r.seenOut(3)
-	r.unmarked()
 }
 
 // seenOut checks that so many tasks have ended, each after it had drained.
@@ -282,19 +291,12 @@ func TestADeploymentOnAnECSOfOthersFailsNoRequest(t *testing.T) {
 	r := runRude(t, check)
 	r.bound("floor", 4)
 	r.awaitHealthy("web:1")
-	load, end := context.WithCancel(t.Context())
-	wait := r.post(load, 16)
-	time.Sleep(2 * time.Second) // of load before
-	r.define(check)
-	_, err := r.api.UpdateService(t.Context(), &ecs.UpdateServiceInput{Service: aws.String("web"), TaskDefinition: aws.String("web:2")})
-	r.must(err)
-	r.awaitHealthy("web:2")
-	time.Sleep(2 * time.Second) // and after
-	end()
-	wait()
-	if len(r.failed) > 0 {
-		t.Errorf("%d of %d requests failed: %q", len(r.failed), r.sent, r.failed[:min(5, len(r.failed))])
-	}
+	r.failsNone(func() {
+		r.define(check)
+		_, err := r.api.UpdateService(t.Context(), &ecs.UpdateServiceInput{Service: aws.String("web"), TaskDefinition: aws.String("web:2")})
+		r.must(err)
+		r.awaitHealthy("web:2")
+	})
 	r.seenOut(4)
 	r.unmarked()
 }
